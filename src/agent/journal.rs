@@ -1,0 +1,154 @@
+//! Files of this clone that outlive a process: operations under way, and the fences of claims made here.
+//!
+//! A file of an operation is locked as long as its process lives, so that nobody else's live operation is ever taken
+//! for a dead one. Both are conveniences of one clone: losing them loses no work and breaks no rule.
+
+#![expect(clippy::disallowed_methods, reason = "an adapter: it owns the files of the clone's state directory")]
+
+use std::cell::RefCell;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{Branch, Fence, Holder, OperationId, TaskId};
+use crate::engine::{Journal, Resumed};
+use crate::ledger::{Fault, Version};
+
+/// How long an operation of a process that is gone may be taken up by the same request: longer than any push takes,
+/// and short enough that a request made anew much later is a new one.
+const RESUME_WITHIN: Duration = Duration::from_secs(600);
+
+#[derive(Serialize, Deserialize)]
+struct UnderWay {
+    base: Option<String>,
+    request: String,
+}
+
+/// Operations under way, as files in one directory.
+pub struct FileJournal {
+    directory: PathBuf,
+    begun: RefCell<Vec<(PathBuf, File)>>,
+}
+
+impl FileJournal {
+    /// The journal of a clone whose state directory this is.
+    pub fn new(state_dir: &Path) -> FileJournal {
+        FileJournal { directory: state_dir.join("under-way"), begun: RefCell::new(Vec::new()) }
+    }
+
+    /// An operation with the same request whose process is gone, locked for this one.
+    fn orphan(&self, request: &str) -> Option<(OperationId, Option<Version>, PathBuf, File)> {
+        for entry in fs::read_dir(&self.directory).ok()?.flatten() {
+            let path = entry.path();
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let (Ok(id), Ok(file)) = (OperationId::parse(&name), File::open(&path)) else { continue };
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() || !path.exists() {
+                continue;
+            }
+            let age = entry.metadata().ok().and_then(|data| data.modified().ok()).and_then(|at| at.elapsed().ok());
+            let known: Option<UnderWay> = fs::read_to_string(&path).ok().and_then(|text| toml::from_str(&text).ok());
+            match known {
+                Some(known) if age.is_none_or(|age| age < RESUME_WITHIN) => {
+                    if known.request == request {
+                        return Some((id, known.base.map(Version), path, file));
+                    }
+                }
+                // Written half, or too old for anybody to be waiting for it.
+                _ => {
+                    let _ = fs::remove_file(&path);
+                }
+            }
+        }
+        None
+    }
+}
+
+impl Journal for FileJournal {
+    fn begin(&self, id: &OperationId, request: &str, base: Option<&Version>) -> Result<Option<Resumed>, Fault> {
+        if let Some((id, base, path, file)) = self.orphan(request) {
+            self.begun.borrow_mut().push((path, file));
+            return Ok(Some(Resumed { id, base }));
+        }
+        let failed = |error: std::io::Error| Fault::io(format!("cannot write to {}", self.directory.display()), error);
+        fs::create_dir_all(&self.directory).map_err(failed)?;
+        let known = UnderWay { base: base.map(|version| version.0.clone()), request: request.to_owned() };
+        let text = toml::to_string(&known).map_err(|error| Fault::io("noting an operation", error))?;
+        // Locked and written before it gets the name under which others look for it.
+        let file = tempfile::NamedTempFile::new_in(&self.directory).map_err(failed)?;
+        flock(file.as_file(), FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| Fault::io("locking an operation of our own", error))?;
+        fs::write(file.path(), text).map_err(failed)?;
+        let path = self.directory.join(id.as_str());
+        let file = file.persist(&path).map_err(|error| failed(error.error))?;
+        self.begun.borrow_mut().push((path, file));
+        Ok(None)
+    }
+
+    fn delivered(&self) {
+        for (path, _locked) in self.begun.borrow_mut().drain(..) {
+            // Left behind, it would be found and dropped by a later command.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// What this clone knows of a claim that was made in it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClaimFile {
+    /// The fence, which every later verb names.
+    pub fence: Fence,
+    /// In whose name it was made.
+    pub holder: Holder,
+    /// Its branch.
+    pub branch: Branch,
+    /// Its worktree, if it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worktree: Option<PathBuf>,
+}
+
+/// The claims made in this clone, as files in one directory.
+pub struct KnownClaims {
+    directory: PathBuf,
+}
+
+impl KnownClaims {
+    /// The claims of a clone whose state directory this is.
+    pub fn new(state_dir: &Path) -> KnownClaims {
+        KnownClaims { directory: state_dir.join("claims") }
+    }
+
+    /// What is known of the claim of a task.
+    pub fn get(&self, task: &TaskId) -> Option<ClaimFile> {
+        toml::from_str(&fs::read_to_string(self.directory.join(task.as_str())).ok()?).ok()
+    }
+
+    /// Every claim that is known here, by task.
+    pub fn all(&self) -> Vec<(TaskId, ClaimFile)> {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return Vec::new() };
+        let tasks = entries.flatten().filter_map(|entry| TaskId::parse(&entry.file_name().to_string_lossy()).ok());
+        let mut known: Vec<(TaskId, ClaimFile)> =
+            tasks.filter_map(|task| Some((task.clone(), self.get(&task)?))).collect();
+        known.sort_by(|a, b| a.0.cmp(&b.0));
+        known
+    }
+
+    /// Remembers a claim. The file is replaced whole, so that a reader never sees half of it.
+    pub fn put(&self, task: &TaskId, claim: &ClaimFile) -> Result<(), Fault> {
+        let failed = |error: &dyn std::fmt::Display| Fault::io(format!("cannot remember the claim of {task}"), error);
+        fs::create_dir_all(&self.directory).map_err(|error| failed(&error))?;
+        let text = toml::to_string(claim).map_err(|error| failed(&error))?;
+        let file = tempfile::NamedTempFile::new_in(&self.directory).map_err(|error| failed(&error))?;
+        fs::write(file.path(), text).map_err(|error| failed(&error))?;
+        file.persist(self.directory.join(task.as_str())).map_err(|error| failed(&error))?;
+        Ok(())
+    }
+
+    /// Forgets the claim of a task.
+    pub fn forget(&self, task: &TaskId) {
+        // A file that stays names a fence that is stale: the board refuses it by name.
+        let _ = fs::remove_file(self.directory.join(task.as_str()));
+    }
+}

@@ -1,0 +1,15 @@
+//! The machine behind the engine's ports: its clock and randomness, its files, worktrees and processes.
+//!
+//! Guarantees: work that is in no commit is saved before its worktree is removed; a check leaves nothing behind, and
+//! nothing of it outlives its time; an operation whose process was killed is found by the next one.
+
+mod check;
+mod host;
+mod journal;
+mod wip;
+mod worktree;
+
+pub use check::ScratchChecks;
+pub use host::SystemHost;
+pub use journal::{ClaimFile, FileJournal, KnownClaims};
+pub use worktree::{Removed, Worktree, Worktrees};

@@ -1,0 +1,91 @@
+//! `git scrum lock`, `unlock`, `locks`
+
+use serde_json::{Value, json};
+
+use super::errors::CliError;
+use super::output::Reply;
+use super::{Context, tasks, view};
+use crate::domain::board::Board;
+use crate::domain::{Command, LockMode, Outcome, Pattern, Seconds};
+
+/// Lock paths, without a task
+#[derive(clap::Args)]
+pub struct LockArgs {
+    /// Path patterns
+    #[arg(required = true, value_name = "PATTERN")]
+    patterns: Vec<String>,
+    /// Let others lock the same paths, as long as they do the same
+    #[arg(long)]
+    shared: bool,
+    /// For how long
+    #[arg(long, value_name = "1h")]
+    lease: Option<Seconds>,
+    /// Why
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+/// Give locked paths back
+#[derive(clap::Args)]
+pub struct UnlockArgs {
+    /// Path patterns, as they were locked
+    #[arg(required = true, value_name = "PATTERN")]
+    patterns: Vec<String>,
+    /// Take them from whoever locked them
+    #[arg(long)]
+    force: bool,
+}
+
+/// List what is locked, by whom and until when
+#[derive(clap::Args)]
+pub struct LocksArgs {}
+
+pub(super) fn lock(args: &LockArgs, context: &Context) -> Result<Reply, CliError> {
+    let patterns: Vec<Pattern> = tasks::parse_all(&args.patterns)?;
+    let mode = if args.shared { LockMode::Shared } else { LockMode::Exclusive };
+    let command = Command::Lock {
+        patterns,
+        mode,
+        lease: args.lease.unwrap_or(context.session.settings()?.locks.lease),
+        reason: args.reason.clone(),
+    };
+    let asked = context.board()?.ask(command)?;
+    let Outcome::Locked { fence, until } = asked.outcome else { unreachable!("BUG: a lock was asked for") };
+    let data =
+        json!({ "patterns": args.patterns, "mode": mode.as_str(), "fence": fence.0, "until": until.to_string() });
+    Ok(Reply::new(data, view::clean(&format!("Locked {} until {until}\n", args.patterns.join(" ")))))
+}
+
+pub(super) fn unlock(args: &UnlockArgs, context: &Context) -> Result<Reply, CliError> {
+    let patterns: Vec<Pattern> = tasks::parse_all(&args.patterns)?;
+    let asked = context.board()?.ask(Command::Unlock { patterns, force: args.force })?;
+    let Outcome::Unlocked { patterns } = asked.outcome else { unreachable!("BUG: an unlock was asked for") };
+    let unlocked: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
+    Ok(Reply::new(json!({ "patterns": unlocked }), view::clean(&format!("Unlocked {}\n", unlocked.join(" ")))))
+}
+
+pub(super) fn locks(_: &LocksArgs, context: &Context) -> Result<Reply, CliError> {
+    let (grants, current) = context.read(|board| Ok(board.grants()?))?;
+    let mut rows: Vec<Value> = Vec::new();
+    let mut text = String::new();
+    for grant in &grants {
+        for pattern in grant.patterns() {
+            let until = grant.until().map(|until| until.to_string());
+            rows.push(json!({
+                "pattern": pattern.as_str(),
+                "mode": grant.mode().as_str(),
+                "holder": grant.holder().as_str(),
+                "task": grant.task().map(|task| task.as_str()),
+                "until": until,
+                "fence": grant.fence().0,
+            }));
+            let of = grant.task().map(|task| format!(" for {task}")).unwrap_or_default();
+            let until = until.unwrap_or_else(|| "it lands".to_owned());
+            text.push_str(&format!("{pattern}  {} by {}{of} until {until}\n", grant.mode().as_str(), grant.holder()));
+        }
+    }
+    if text.is_empty() {
+        text.push_str("Nothing is locked.\n");
+    }
+    Ok(Reply::new(json!({ "locks": rows, "current": current }), view::clean(&text)))
+}

@@ -1,0 +1,204 @@
+//! `git scrum merge-train`
+
+use std::time::Duration;
+
+use clap::Subcommand;
+use serde_json::json;
+
+use super::errors::CliError;
+use super::output::Reply;
+use super::{Context, tasks, view};
+use crate::domain::board::Board;
+use crate::domain::command::EjectCause;
+use crate::domain::planner::in_order;
+use crate::domain::{Branch, Command, Outcome, Refusal, Train};
+use crate::engine::{Pass, PassEvent, PassReport};
+use crate::ledger::Pace;
+
+/// Land what is in the train: one pass, or one after another
+#[derive(clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Args {
+    /// The branch to land on
+    #[arg(long, value_name = "T", global = true)]
+    target: Option<String>,
+    /// Make one pass (the default)
+    #[arg(long)]
+    once: bool,
+    /// Make a pass again and again, with a rest in between, until interrupted
+    #[arg(long, conflicts_with = "once")]
+    watch: bool,
+    /// Say what a pass would do now, and do nothing
+    #[arg(long)]
+    dry_run: bool,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Show the cars and where they are
+    Status,
+    /// Take a car out
+    Eject {
+        /// The car
+        car: String,
+        /// Why
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Start and land nothing until it is resumed
+    Pause {
+        /// Why
+        #[arg(long, default_value = "paused by hand")]
+        reason: String,
+    },
+    /// Go on
+    Resume,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
+    let target = match &args.target {
+        Some(target) => tasks::parse(target)?,
+        None => context.session.target()?,
+    };
+    match &args.verb {
+        Some(Verb::Status) => status(context, &target),
+        Some(Verb::Eject { car, reason }) => eject(context, target, car, reason.as_deref()),
+        Some(Verb::Pause { reason }) => change(context, Command::Pause { target, reason: reason.clone() }, "Paused"),
+        Some(Verb::Resume) => change(context, Command::Resume { target }, "Resumed"),
+        None if args.watch => watch(context, &target),
+        None => one_pass(context, &target, args.dry_run),
+    }
+}
+
+fn one_pass(context: &Context, target: &Branch, dry_run: bool) -> Result<Reply, CliError> {
+    use crate::engine::ports::Code;
+    let session = &context.session;
+    // The settings are those of the target as it is now.
+    session.code.refresh(std::slice::from_ref(target))?;
+    let settings = session.pass_settings(target)?;
+    if settings.check.is_empty() && !settings.policy.external {
+        context.talk.tell("warning: no check is configured (train.check in .scrum.toml): whatever merges will land");
+    }
+    let board = context.board()?;
+    let checks = session.checks();
+    let pass = Pass { engine: &board, code: &session.code, checks: &checks, settings: &settings };
+    let report = if dry_run { pass.dry_run()? } else { pass.run(&mut |event| tell(context, &event))? };
+    Ok(reply(target, &report))
+}
+
+fn tell(context: &Context, event: &PassEvent) {
+    match event {
+        PassEvent::Doing(action) => context.talk.tell(&view::action_line(action)),
+        PassEvent::Checked { cars, verdict } => {
+            let cars: Vec<&str> = cars.iter().map(|id| id.as_str()).collect();
+            context.talk.tell(&format!("check of {}: {verdict}", cars.join(", ")));
+        }
+        PassEvent::LookingAgain(what) => context.talk.tell(&format!("looking again: {what}")),
+        PassEvent::Recovered(what) => context.talk.tell(&format!("recovered: {what}")),
+    }
+}
+
+fn reply(target: &Branch, report: &PassReport) -> Reply {
+    let data = json!({
+        "target": target.as_str(),
+        "base": report.base.as_str(),
+        "window": 1,
+        "cars": report.cars.iter().map(view::car).collect::<Vec<_>>(),
+        "runs": report.runs.iter().map(view::run).collect::<Vec<_>>(),
+        "actions": report.actions.iter().map(view::action).collect::<Vec<_>>(),
+    });
+    let mut text = String::new();
+    for action in &report.actions {
+        text.push_str(&format!("{}\n", view::action_line(action)));
+    }
+    if text.is_empty() {
+        text = format!("The train for {target} is empty.\n");
+    }
+    Reply::new(data, view::clean(&text))
+}
+
+fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
+    let ((train, cars), current) = context.read(|board| {
+        let train = board.train(target)?.unwrap_or_else(|| Train::new(target.clone()));
+        Ok((train, board.open_cars(target)?))
+    })?;
+    let ordered = in_order(&cars);
+    let mut text = String::new();
+    if let Some(reason) = &train.paused {
+        text.push_str(&format!("The train for {target} is paused: {reason}\n"));
+    }
+    for (place, car) in ordered.iter().enumerate() {
+        let commit = view::short(car.commit.as_str());
+        text.push_str(&format!(
+            "{:>3} {:<12} {} {:<8} {commit} {}\n",
+            place + 1,
+            car.id.as_str(),
+            car.priority,
+            car.state,
+            car.title
+        ));
+    }
+    if ordered.is_empty() {
+        text.push_str(&format!("The train for {target} is empty.\n"));
+    }
+    let data = json!({
+        "target": target.as_str(),
+        "base": train.landed_to.as_ref().map(|id| id.as_str()),
+        "window": 1,
+        "paused": train.paused,
+        "cars": ordered.iter().map(|car| view::car(car)).collect::<Vec<_>>(),
+        "runs": train.runs.iter().map(view::run).collect::<Vec<_>>(),
+        "actions": [],
+        "current": current,
+    });
+    Ok(Reply::new(data, view::clean(&text)))
+}
+
+fn eject(context: &Context, target: Branch, car: &str, reason: Option<&str>) -> Result<Reply, CliError> {
+    let settings = context.session.settings_of(&target)?;
+    let command = Command::Eject {
+        target,
+        car: tasks::parse(car)?,
+        commit: None,
+        cause: EjectCause::Withdrawn,
+        reason: reason.unwrap_or("taken out by hand").to_owned(),
+        lease: settings.train.rework,
+        retries_max: settings.tasks.retries_max,
+    };
+    let asked = context.board()?.ask(command)?;
+    let Outcome::Ejected { cars } = asked.outcome else { unreachable!("BUG: an ejection was asked for") };
+    if cars.is_empty() {
+        return Err(Refusal::NoSuchCar(tasks::parse(car)?).into());
+    }
+    let ids: Vec<&str> = cars.iter().map(|id| id.as_str()).collect();
+    Ok(Reply::new(json!({ "ejected": ids }), format!("Ejected {}\n", ids.join(", "))))
+}
+
+fn change(context: &Context, command: Command, word: &str) -> Result<Reply, CliError> {
+    let (Command::Pause { target, .. } | Command::Resume { target }) = &command else {
+        unreachable!("BUG: only pause and resume come here")
+    };
+    let target = target.clone();
+    let asked = context.board()?.ask(command)?;
+    let changed = asked.outcome == Outcome::Train { changed: true };
+    let text = if changed { format!("{word} the train for {target}\n") } else { "Nothing to change.\n".to_owned() };
+    Ok(Reply::new(json!({ "target": target.as_str(), "changed": changed }), text))
+}
+
+/// Makes passes until interrupted. What fails for the moment is said and tried again; what will not get better ends it.
+fn watch(context: &Context, target: &Branch) -> Result<Reply, CliError> {
+    loop {
+        match one_pass(context, target, false) {
+            Ok(_) => {}
+            Err(error) if error.may_pass() => context.talk.say(&error.to_text()),
+            Err(error) => return Err(error),
+        }
+        context.session.delivered();
+        let rest = context.session.settings_of(target)?.train.interval.0.max(1);
+        // Passes of several hosts should not fall together.
+        let jitter = context.session.host.below(rest * 200);
+        context.session.host.wait(Duration::from_millis(rest * 900 + jitter));
+    }
+}

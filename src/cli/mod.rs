@@ -1,0 +1,191 @@
+//! The command line: parse, ask the engine, render for people or as JSON. Nothing else in the project prints.
+//!
+//! Results go to standard output, talk and progress to standard error. One file for each verb or small family of verbs:
+//! its arguments, whose comments are its help, and one function that gives a [`Reply`].
+
+mod claim;
+
+mod errors;
+mod generate;
+mod init;
+mod list;
+mod locks;
+mod log;
+mod memory;
+mod merge_train;
+mod output;
+mod show;
+mod status;
+mod submit;
+mod tasks;
+mod team;
+mod verdict;
+mod view;
+mod worktree;
+
+use clap::error::ErrorKind;
+use clap::{Parser, Subcommand};
+
+use crate::engine::EngineError;
+use crate::ledger::{Fault, GitStore, Store};
+use crate::record::LedgerBoard;
+use crate::session::{BoardEngine, Session, Start};
+use errors::CliError;
+pub use output::Output;
+use output::{Reply, Talk};
+
+/// Many teams of people and agents on one git repository.
+///
+/// Hands out tasks, keeps two workers off the same files, gives each an isolated worktree, and lands finished work
+/// through a merge train that keeps the target branch green. All state lives in the repository, in refs/scrum/*.
+#[derive(Parser)]
+#[command(name = "git-scrum", bin_name = "git scrum", version, max_term_width = 100, propagate_version = true)]
+pub struct Cli {
+    /// Print one JSON object instead of text.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    Init(init::Args),
+    Add(tasks::AddArgs),
+    Edit(tasks::EditArgs),
+    Block(tasks::BlockArgs),
+    Unblock(tasks::TaskArgs),
+    Cancel(tasks::CancelArgs),
+    Reopen(tasks::TaskArgs),
+    List(list::ListArgs),
+    Ready(list::ReadyArgs),
+    Show(show::Args),
+    Claim(claim::ClaimArgs),
+    Renew(claim::RenewArgs),
+    Release(claim::ReleaseArgs),
+    Fail(claim::FailArgs),
+    Done(claim::DoneArgs),
+    Submit(submit::Args),
+    MergeTrain(merge_train::Args),
+    Verdict(verdict::Args),
+    Lock(locks::LockArgs),
+    Unlock(locks::UnlockArgs),
+    Locks(locks::LocksArgs),
+    #[command(subcommand)]
+    Team(team::Verb),
+    #[command(subcommand)]
+    Worktree(worktree::Verb),
+    Status(status::Args),
+    Log(log::Args),
+    #[command(subcommand)]
+    Memory(memory::Verb),
+
+    Completions(generate::CompletionsArgs),
+    Man(generate::ManArgs),
+}
+
+/// What a command works with.
+struct Context {
+    session: Session,
+    talk: Talk,
+}
+
+/// Runs one invocation. Gives the exit code.
+pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, start: Start, output: &Output) -> u8 {
+    let args: Vec<std::ffi::OsString> = args.into_iter().collect();
+    let wants_json = args.iter().any(|arg| arg == "--json");
+    let cli = match Cli::try_parse_from(&args) {
+        Ok(cli) => cli,
+        Err(error) if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) => {
+            output.text(&error.render().to_string());
+            return 0;
+        }
+        Err(error) => return output.fail(&CliError::usage(&error), wants_json),
+    };
+    let talk = output.talk(cli.json);
+    match perform(cli.verb, start, talk) {
+        Ok(reply) => output.reply(&reply, cli.json),
+        Err(error) => output.fail(&error, cli.json),
+    }
+}
+
+fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
+    match verb {
+        Verb::Completions(args) => return Ok(generate::completions(&args)),
+        Verb::Man(args) => return generate::man(&args),
+        _ => {}
+    }
+    let patience = talk.patience();
+    let session = Session::open(start)?;
+    let context = match verb {
+        Verb::Init(args) => return init::run(&args, session, &talk),
+        _ => Context { session, talk },
+    };
+    let reply = match verb {
+        Verb::Add(args) => tasks::add(&args, &context),
+        Verb::Edit(args) => tasks::edit(&args, &context),
+        Verb::Block(args) => tasks::block(&args, &context),
+        Verb::Unblock(args) => tasks::unblock(&args, &context),
+        Verb::Cancel(args) => tasks::cancel(&args, &context),
+        Verb::Reopen(args) => tasks::reopen(&args, &context),
+        Verb::List(args) => list::list(&args, &context),
+        Verb::Ready(args) => list::ready(&args, &context),
+        Verb::Show(args) => show::run(&args, &context),
+        Verb::Claim(args) => claim::claim(&args, &context),
+        Verb::Renew(args) => claim::renew(&args, &context),
+        Verb::Release(args) => claim::release(&args, &context),
+        Verb::Fail(args) => claim::fail(&args, &context),
+        Verb::Done(args) => claim::done(&args, &context),
+        Verb::Submit(args) => submit::run(&args, &context),
+        Verb::MergeTrain(args) => merge_train::run(&args, &context),
+        Verb::Verdict(args) => verdict::run(&args, &context),
+        Verb::Lock(args) => locks::lock(&args, &context),
+        Verb::Unlock(args) => locks::unlock(&args, &context),
+        Verb::Locks(args) => locks::locks(&args, &context),
+        Verb::Team(verb) => team::run(&verb, &context),
+        Verb::Worktree(verb) => worktree::run(&verb, &context),
+        Verb::Status(args) => status::run(&args, &context),
+        Verb::Log(args) => log::run(&args, &context),
+        Verb::Memory(verb) => memory::run(&verb, &context),
+        Verb::Init(_) | Verb::Completions(_) | Verb::Man(_) => {
+            unreachable!("BUG: performed above, for it needs no board")
+        }
+    };
+    drop(patience);
+    match reply {
+        Ok(reply) => Ok(reply.delivering(context.session)),
+        Err(error) => {
+            if !error.is_unknown() {
+                // An unknown outcome stays in the journal: the same command finds it and delivers it.
+                context.session.delivered();
+            }
+            Err(error)
+        }
+    }
+}
+
+impl Context {
+    fn board(&self) -> Result<BoardEngine<'_>, CliError> {
+        Ok(self.session.board()?)
+    }
+
+    /// Reads the board as the truth has it; or, where that cannot be reached, as it was last seen, and says so.
+    /// The flag says whether it is the present board.
+    fn read<T>(
+        &self,
+        read: impl Fn(&LedgerBoard<'_, '_, GitStore>) -> Result<T, EngineError>,
+    ) -> Result<(T, bool), CliError> {
+        let board = self.board()?;
+        match board.read(true, &read) {
+            Ok(value) => Ok((value, true)),
+            Err(EngineError::Fault(fault @ (Fault::Network { .. } | Fault::Authentication { .. }))) => {
+                if self.session.store().cached()?.is_none() {
+                    return Err(fault.into());
+                }
+                self.talk.say(&format!("warning: {fault}; this is the board as it was last seen here"));
+                Ok((board.read(false, &read)?, false))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}

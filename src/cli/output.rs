@@ -1,0 +1,148 @@
+//! Where text goes: results to standard output, talk to standard error, colour and progress only on a terminal.
+
+use std::cell::RefCell;
+use std::io::{IsTerminal, Write};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::{Value, json};
+
+use super::errors::CliError;
+use crate::session::Session;
+
+/// The version of the JSON that is printed: fields are only ever added within one.
+const SCHEMA_VERSION: u32 = 1;
+
+/// What a command answers.
+pub(super) struct Reply {
+    /// For scripts.
+    data: Value,
+    /// For people.
+    text: String,
+    /// 0, or 1 when the answer is no.
+    exit: u8,
+    /// What is only over once the answer has reached whoever asked.
+    session: RefCell<Option<Session>>,
+}
+
+impl Reply {
+    /// An answer.
+    pub fn new(data: Value, text: impl Into<String>) -> Reply {
+        Reply { data, text: text.into(), exit: 0, session: RefCell::new(None) }
+    }
+
+    /// The same answer, as a no.
+    pub fn no(mut self) -> Reply {
+        self.exit = 1;
+        self
+    }
+
+    /// Keeps what this invocation has begun in its journal until the answer is printed.
+    pub fn delivering(self, session: Session) -> Reply {
+        *self.session.borrow_mut() = Some(session);
+        self
+    }
+}
+
+/// The two streams, and what they are.
+pub struct Output {
+    fancy: bool,
+}
+
+impl Output {
+    /// The process's own streams. `plain`: no colour and no progress even on a terminal.
+    pub fn new(plain: bool) -> Output {
+        Output { fancy: std::io::stderr().is_terminal() && !plain }
+    }
+
+    pub(super) fn talk(&self, json: bool) -> Talk {
+        Talk { json, fancy: self.fancy }
+    }
+
+    pub(super) fn text(&self, text: &str) {
+        // A reader that has gone away, as `head` does, is no error of ours.
+        let _ = write!(std::io::stdout(), "{text}");
+    }
+
+    pub(super) fn reply(&self, reply: &Reply, json: bool) -> u8 {
+        let text = if json {
+            format!("{}\n", json!({ "schema_version": SCHEMA_VERSION, "data": reply.data }))
+        } else {
+            reply.text.clone()
+        };
+        self.text(&text);
+        let _ = std::io::stdout().flush();
+        if let Some(session) = reply.session.borrow().as_ref() {
+            session.delivered();
+        }
+        reply.exit
+    }
+
+    pub(super) fn fail(&self, error: &CliError, json: bool) -> u8 {
+        if json {
+            let error_value = error.to_json();
+            self.text(&format!("{}\n", json!({ "schema_version": SCHEMA_VERSION, "error": error_value })));
+        } else {
+            let _ = write!(std::io::stderr(), "{}", error.to_text());
+        }
+        error.exit
+    }
+}
+
+/// What is said along the way.
+#[derive(Clone, Copy)]
+pub(super) struct Talk {
+    json: bool,
+    fancy: bool,
+}
+
+impl Talk {
+    /// Says one line to whoever watches.
+    pub fn say(&self, line: &str) {
+        let _ = writeln!(std::io::stderr(), "{}", super::view::clean(line));
+    }
+
+    /// Says one line that only people want.
+    pub fn tell(&self, line: &str) {
+        if !self.json {
+            self.say(line);
+        }
+    }
+
+    /// Shows that something is going on, once it has gone on for a second, until the value is dropped.
+    pub fn patience(&self) -> Option<Patience> {
+        if !self.fancy {
+            return None;
+        }
+        let (stop, stopped) = channel::<()>();
+        let thread = std::thread::spawn(move || {
+            if let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(Duration::from_secs(1)) {
+                let bar = ProgressBar::new_spinner();
+                if let Ok(style) = ProgressStyle::with_template("{spinner} waiting for the repository, {elapsed}") {
+                    bar.set_style(style);
+                }
+                bar.enable_steady_tick(Duration::from_millis(120));
+                let _ = stopped.recv();
+                bar.finish_and_clear();
+            }
+        });
+        Some(Patience { stop: Some(stop), thread: Some(thread) })
+    }
+}
+
+/// A sign of life that ends when it is dropped.
+pub(super) struct Patience {
+    stop: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}

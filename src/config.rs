@@ -1,0 +1,339 @@
+//! The schema of `.scrum.toml`, and where settings come from.
+//!
+//! Later ones win: built-in defaults, `.scrum.toml` of the target branch as the truth has it, `git config scrum.*`,
+//! `SCRUM_*` of the environment, flags. A key that does not exist is an error that names the nearest one, so that a
+//! misspelt setting is never a setting that silently has no effect. `.scrum.example.toml` documents every key.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::domain::Seconds;
+
+/// The name of the file.
+pub const FILE_NAME: &str = ".scrum.toml";
+/// The largest file that is read, in bytes.
+pub const FILE_BYTES_MAX: usize = 256 * 1024;
+
+/// How a team works: the same for everybody who works on a target branch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Tasks and claims.
+    pub tasks: TaskSettings,
+    /// Locks without a task.
+    pub locks: LockSettings,
+    /// Worktrees of claims.
+    pub worktree: WorktreeSettings,
+    /// The merge train.
+    pub train: TrainSettings,
+}
+
+/// Tasks and claims.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TaskSettings {
+    /// How long a claim lasts unless it is renewed.
+    pub lease: Seconds,
+    /// How far the clocks of hosts may differ: a lease has run out only when it has by this much.
+    pub skew: Seconds,
+    /// How often work on a task may fail and be queued again before it is given up.
+    pub retries_max: u32,
+    /// The branch of a claim; `{id}` and `{team}` are filled in.
+    pub branch: String,
+}
+
+impl Default for TaskSettings {
+    fn default() -> Self {
+        TaskSettings {
+            lease: Seconds(30 * 60),
+            skew: Seconds(5),
+            retries_max: 2,
+            branch: "ai-feature/issue-{id}".to_owned(),
+        }
+    }
+}
+
+/// Locks without a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LockSettings {
+    /// How long a lock lasts.
+    pub lease: Seconds,
+}
+
+impl Default for LockSettings {
+    fn default() -> Self {
+        LockSettings { lease: Seconds(3600) }
+    }
+}
+
+/// Worktrees of claims.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct WorktreeSettings {
+    /// The directory they are made in; `{repo}` is the name of the repository's own directory. Relative to it.
+    pub root: String,
+    /// Files that are in no commit and that every new worktree gets a copy of.
+    pub copy: Vec<String>,
+}
+
+impl Default for WorktreeSettings {
+    fn default() -> Self {
+        WorktreeSettings { root: "../{repo}-worktrees".to_owned(), copy: vec![".env".to_owned()] }
+    }
+}
+
+/// Who says whether a candidate may land.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Ci {
+    /// `check`, run by the pass itself in a scratch worktree.
+    Local,
+    /// A system outside, by `git scrum verdict`.
+    External,
+}
+
+/// In what order and company cars are tested.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Strategy {
+    /// One after the other, each on the target as it is.
+    Serial,
+}
+
+/// What a landed car looks like in the history.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// A merge commit.
+    Merge,
+}
+
+/// The merge train.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrainSettings {
+    /// Who says whether a candidate may land.
+    pub ci: Ci,
+    /// The check: a program and its arguments, never a line for a shell. Empty: everything that merges may land.
+    pub check: Vec<String>,
+    /// In what order and company cars are tested.
+    pub strategy: Strategy,
+    /// What a landed car looks like in the history.
+    pub method: Method,
+    /// How long a check may take, and how long a verdict from outside is waited for.
+    pub timeout: Seconds,
+    /// How long the holder of an ejected car's task has to rework it.
+    pub rework: Seconds,
+    /// How long `merge-train --watch` rests between passes.
+    pub interval: Seconds,
+}
+
+impl Default for TrainSettings {
+    fn default() -> Self {
+        TrainSettings {
+            ci: Ci::Local,
+            check: Vec::new(),
+            strategy: Strategy::Serial,
+            method: Method::Merge,
+            timeout: Seconds(30 * 60),
+            rework: Seconds(2 * 3600),
+            interval: Seconds(30),
+        }
+    }
+}
+
+/// What one clone settles for itself: where things are and who it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LocalSettings {
+    /// The remote that is the truth: a name or an address; `.` for this clone itself.
+    pub remote: Option<String>,
+    /// The remote of the code, where it is another one.
+    pub code_remote: Option<String>,
+    /// Where refs are kept on the remote.
+    pub prefix: Option<String>,
+    /// Who works here.
+    pub holder: Option<String>,
+    /// The target branch.
+    pub target: Option<String>,
+}
+
+/// Why settings cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// There is no such key.
+    #[error("{place} has the unknown key {key}{}", .nearest.as_ref().map(|n| format!(" (did you mean {n}?)")).unwrap_or_default())]
+    UnknownKey {
+        /// Where it was found.
+        place: String,
+        /// The key.
+        key: String,
+        /// The one that was probably meant.
+        nearest: Option<String>,
+    },
+    /// A value is not what its key takes.
+    #[error("{place}: {what}")]
+    BadValue {
+        /// Where it was found.
+        place: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// Values by key, in the order in which they were found; as `git config --list` and the environment give them.
+pub type Pairs = BTreeMap<String, String>;
+
+/// The settings of a clone itself, from `git config` (`scrum.remote`, …) and the environment (`SCRUM_REMOTE`, …).
+pub fn local_settings(git_config: &Pairs, environment: &Pairs) -> LocalSettings {
+    let get = |key: &str| {
+        let named = format!("SCRUM_{}", key.to_uppercase());
+        let configured = format!("scrum.{}", key.replace('_', ""));
+        environment.get(&named).or_else(|| git_config.get(&configured)).filter(|value| !value.is_empty()).cloned()
+    };
+    LocalSettings {
+        remote: get("remote"),
+        code_remote: get("code_remote"),
+        prefix: get("prefix"),
+        holder: get("holder"),
+        target: get("target"),
+    }
+}
+
+/// The settings that hold, from the text of `.scrum.toml` (if there is one), `git config` and the environment.
+pub fn settings(file: Option<&str>, git_config: &Pairs, environment: &Pairs) -> Result<Settings, ConfigError> {
+    let mut table = match file {
+        Some(text) => text.parse::<Table>().map_err(|error| bad(FILE_NAME, error.message()))?,
+        None => Table::new(),
+    };
+    let schema = schema();
+    check_keys(&table, &schema)?;
+    // A file that is wrong is reported as such, before anything is laid over it.
+    from_table(table.clone(), FILE_NAME)?;
+    for (section, key) in keys(&schema) {
+        let configured = format!("scrum.{section}.{}", key.replace('_', ""));
+        let named = format!("SCRUM_{}_{}", section.to_uppercase(), key.to_uppercase());
+        for (source, place) in [(git_config.get(&configured), configured.clone()), (environment.get(&named), named)] {
+            if let Some(text) = source {
+                set(&mut table, &section, &key, value_of(text, &schema[&section][&key]));
+                from_table(table.clone(), &place)?;
+            }
+        }
+    }
+    from_table(table, FILE_NAME)
+}
+
+fn bad(place: &str, what: impl ToString) -> ConfigError {
+    ConfigError::BadValue { place: place.to_owned(), what: what.to_string().replace('\n', " ") }
+}
+
+fn from_table(table: Table, place: &str) -> Result<Settings, ConfigError> {
+    Settings::deserialize(Value::Table(table)).map_err(|error| bad(place, error))
+}
+
+/// Every key with its default, as a table of tables.
+fn schema() -> Table {
+    Table::try_from(Settings::default()).expect("the defaults are TOML")
+}
+
+fn keys(schema: &Table) -> Vec<(String, String)> {
+    let sections = schema.iter().filter_map(|(section, keys)| Some((section, keys.as_table()?)));
+    sections.flat_map(|(section, keys)| keys.keys().map(|key| (section.clone(), key.clone()))).collect()
+}
+
+fn check_keys(table: &Table, schema: &Table) -> Result<(), ConfigError> {
+    for (section, value) in table {
+        let Some(known) = schema.get(section).and_then(Value::as_table) else {
+            return Err(unknown(section, schema.keys()));
+        };
+        for key in value.as_table().into_iter().flat_map(Table::keys) {
+            if !known.contains_key(key) {
+                let all: Vec<String> = known.keys().map(|key| format!("{section}.{key}")).collect();
+                return Err(unknown(&format!("{section}.{key}"), all.iter()));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn unknown<'a>(key: &str, known: impl Iterator<Item = &'a String>) -> ConfigError {
+    let nearest = known
+        .map(|name| (strsim::damerau_levenshtein(key, name), name))
+        .min()
+        .filter(|(distance, name)| *distance <= name.len().div_ceil(3))
+        .map(|(_, name)| name.clone());
+    ConfigError::UnknownKey { place: FILE_NAME.to_owned(), key: key.to_owned(), nearest }
+}
+
+fn set(table: &mut Table, section: &str, key: &str, value: Value) {
+    let entry = table.entry(section).or_insert_with(|| Value::Table(Table::new()));
+    if let Some(keys) = entry.as_table_mut() {
+        keys.insert(key.to_owned(), value);
+    }
+}
+
+/// Text as the kind of value its key takes: numbers, lists and truth values as TOML writes them, the rest as it is.
+fn value_of(text: &str, like: &Value) -> Value {
+    let parsed = format!("value = {text}").parse::<Table>().ok().and_then(|mut table| table.remove("value"));
+    match (like, parsed) {
+        (Value::String(_), _) | (_, None) => Value::String(text.to_owned()),
+        (_, Some(value)) => value,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../.scrum.example.toml");
+
+    fn pairs(items: &[(&str, &str)]) -> Pairs {
+        items.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn the_example_documents_every_key_with_its_default() {
+        let example: Table = EXAMPLE.parse().expect("the example is TOML");
+        assert_eq!(example, schema(), "the example and the schema differ");
+    }
+
+    #[test]
+    fn every_key_of_the_example_has_a_comment_above_it() {
+        let mut commented = false;
+        for line in EXAMPLE.lines() {
+            let is_key = !line.is_empty() && !line.starts_with(['#', '[']);
+            assert!(!is_key || commented, "{line:?} has no comment above it");
+            commented = line.starts_with('#');
+        }
+    }
+
+    #[test]
+    fn later_sources_win() {
+        let file = "[tasks]\nlease = \"1h\"\nretries_max = 5\n[train]\ncheck = [\"true\"]\n";
+        let git = pairs(&[("scrum.tasks.retriesmax", "7"), ("scrum.train.check", r#"["sh", "a b.sh"]"#)]);
+        let environment = pairs(&[("SCRUM_TASKS_RETRIES_MAX", "9")]);
+        let settings = settings(Some(file), &git, &environment).expect("good settings");
+        assert_eq!(settings.tasks.lease, Seconds(3600));
+        assert_eq!(settings.tasks.retries_max, 9);
+        assert_eq!(settings.train.check, ["sh", "a b.sh"]);
+        assert_eq!(settings.locks, LockSettings::default());
+    }
+
+    #[test]
+    fn unknown_keys_name_the_nearest() {
+        let error = settings(Some("[train]\nchek = []\n"), &Pairs::new(), &Pairs::new()).expect_err("misspelt");
+        assert_eq!(error.to_string(), ".scrum.toml has the unknown key train.chek (did you mean train.check?)");
+        let error = settings(Some("[trian]\n"), &Pairs::new(), &Pairs::new()).expect_err("misspelt");
+        assert_eq!(error.to_string(), ".scrum.toml has the unknown key trian (did you mean train?)");
+        let error = settings(Some("[zzz]\n"), &Pairs::new(), &Pairs::new()).expect_err("unlike any");
+        assert_eq!(error.to_string(), ".scrum.toml has the unknown key zzz");
+    }
+
+    #[test]
+    fn a_bad_value_names_its_source() {
+        let error = settings(None, &pairs(&[("scrum.tasks.lease", "soon")]), &Pairs::new()).expect_err("no length");
+        assert!(error.to_string().starts_with("scrum.tasks.lease: \"soon\" is not a length of time"), "{error}");
+    }
+}

@@ -1,0 +1,526 @@
+//! Commands: everything that may be asked of a board, and what came of it.
+//!
+//! A command holds every value its decision depends on, down to the limits that were configured where it was given, so
+//! that it can be applied by anybody, later, and replayed from the history with the same result.
+
+use serde::{Deserialize, Serialize};
+
+use super::train::{CarTask, Run, VerdictRecord};
+use super::{
+    Branch, CarId, Fence, Holder, Label, LockMode, ObjectId, OperationId, Pattern, Priority, Seconds, Size, TaskId,
+    Team, TeamName, Timestamp,
+};
+
+/// One command with what identifies and dates it. Applying it twice changes nothing the second time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Operation {
+    /// Random, chosen once by whoever asked.
+    pub id: OperationId,
+    /// Who asked.
+    pub by: Holder,
+    /// When, by their clock.
+    pub at: Timestamp,
+    /// How far clocks may differ: a lease has run out only when it has by this much.
+    pub skew: Seconds,
+    /// What is asked.
+    pub command: Command,
+}
+
+/// A task to be added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct NewTask {
+    /// Its id; `None`: the next free number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<TaskId>,
+    /// One line that says what it is.
+    pub title: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// What kind of work it is.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Label>,
+    /// How much work it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<Label>,
+    /// Tasks that must be finished first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<TaskId>,
+    /// Paths it is expected to change.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub paths: Vec<Pattern>,
+    /// What is to be done.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub body: String,
+}
+
+/// Changes to a task; what is `None` or empty stays as it is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct TaskEdit {
+    /// A new title.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub title: Option<String>,
+    /// A new priority.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// A new kind.
+    #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<Label>,
+    /// A new size.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub size: Option<Size>,
+    /// Labels to add.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_labels: Vec<Label>,
+    /// Labels to remove.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_labels: Vec<Label>,
+    /// Needs to add.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add_needs: Vec<TaskId>,
+    /// Needs to remove.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove_needs: Vec<TaskId>,
+    /// The paths it has from now on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paths: Option<Vec<Pattern>>,
+    /// A new body.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub body: Option<String>,
+}
+
+/// Why a car leaves the train without landing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EjectCause {
+    /// Its candidate failed its check.
+    Failed,
+    /// It cannot be merged with what is ahead of it.
+    Conflict,
+    /// Its test gave no verdict, again and again, or in time.
+    NoVerdict,
+    /// Its branch was moved or removed after it was submitted.
+    Moved,
+    /// The claim it was submitted under is gone.
+    Stale,
+    /// A car it needs has left.
+    Dependency,
+    /// The server refuses to have it on the target.
+    Refused,
+    /// Somebody took it out.
+    Withdrawn,
+}
+
+impl EjectCause {
+    /// Whether it counts as a failed attempt at the task.
+    pub fn counts_as_failure(self) -> bool {
+        matches!(self, EjectCause::Failed | EjectCause::Conflict | EjectCause::NoVerdict)
+    }
+}
+
+/// What may be asked.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Command {
+    /// Create the board, unless there is one.
+    Init {
+        /// The branch that work lands on when nobody says otherwise.
+        target: Branch,
+    },
+    /// Add a task.
+    Add(NewTask),
+    /// Change a task.
+    Edit {
+        /// Which.
+        task: TaskId,
+        /// How.
+        edit: TaskEdit,
+    },
+    /// Decide that a task will not be done.
+    Cancel {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Queue a failed or cancelled task again.
+    Reopen {
+        /// Which.
+        task: TaskId,
+    },
+    /// Hold a task back until somebody unblocks it.
+    Block {
+        /// Which.
+        task: TaskId,
+        /// Why.
+        reason: String,
+    },
+    /// Let a task go that was held back.
+    Unblock {
+        /// Which.
+        task: TaskId,
+    },
+    /// Take a task, or several.
+    Claim {
+        /// Which; `None`: the best.
+        task: Option<TaskId>,
+        /// For which team.
+        team: Option<TeamName>,
+        /// Only tasks with all of these labels.
+        #[serde(default)]
+        labels: Vec<Label>,
+        /// How many at most.
+        count: u32,
+        /// For how long, unless renewed.
+        lease: Seconds,
+        /// The branch to work on, with `{id}` and `{team}` to be filled in.
+        branch_template: String,
+    },
+    /// Keep a claim.
+    Renew {
+        /// The task.
+        task: TaskId,
+        /// The fence of the claim; `None`: whichever the asker holds.
+        fence: Option<Fence>,
+        /// For how long from now; `None`: as long as before.
+        lease: Option<Seconds>,
+    },
+    /// Give a task back.
+    Release {
+        /// The task.
+        task: TaskId,
+        /// The fence of the claim; `None`: whichever the asker holds.
+        fence: Option<Fence>,
+        /// Why.
+        reason: Option<String>,
+        /// Take it from whoever holds it.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Report that work on a task failed.
+    Fail {
+        /// The task.
+        task: TaskId,
+        /// The fence of the claim; `None`: whichever the asker holds.
+        fence: Option<Fence>,
+        /// Why.
+        reason: String,
+        /// After how many failures more than this the task is given up.
+        retries_max: u32,
+    },
+    /// Report that a task is finished without a commit to land.
+    Done {
+        /// The task.
+        task: TaskId,
+        /// The fence of the claim; `None`: whichever the asker holds.
+        fence: Option<Fence>,
+    },
+    /// Lock paths without a task.
+    Lock {
+        /// Which.
+        patterns: Vec<Pattern>,
+        /// Whether others may hold them too.
+        mode: LockMode,
+        /// For how long.
+        lease: Seconds,
+        /// Why.
+        reason: Option<String>,
+    },
+    /// Give locked paths back.
+    Unlock {
+        /// Which; empty: all that the asker has locked.
+        patterns: Vec<Pattern>,
+        /// Take them from whoever holds them.
+        #[serde(default)]
+        force: bool,
+    },
+    /// Describe a team.
+    AddTeam(Team),
+    /// Forget a team.
+    RemoveTeam {
+        /// Its name.
+        name: TeamName,
+    },
+    /// Put a commit into the train.
+    Submit {
+        /// The car's name.
+        car: CarId,
+        /// Where it is to land.
+        target: Branch,
+        /// The branch the commit is the head of.
+        branch: Branch,
+        /// The commit.
+        commit: ObjectId,
+        /// One line that says what it is.
+        title: String,
+        /// The task it does, with the fence of its claim (`None`: whichever the asker holds).
+        task: Option<SubmittedTask>,
+        /// How urgent it is; `None`: as urgent as its task.
+        priority: Option<Priority>,
+        /// Cars that must land first.
+        #[serde(default)]
+        after: Vec<CarId>,
+    },
+    /// Take a car out of the train.
+    Eject {
+        /// The train.
+        target: Branch,
+        /// The car.
+        car: CarId,
+        /// The commit it was seen with: a car that was submitted again since stays.
+        commit: Option<ObjectId>,
+        /// Why, as a kind.
+        cause: EjectCause,
+        /// Why, in words.
+        reason: String,
+        /// How long its holder has to rework it.
+        lease: Seconds,
+        /// After how many failures more than this its task is given up.
+        retries_max: u32,
+    },
+    /// Stop a train from starting and landing anything.
+    Pause {
+        /// The train.
+        target: Branch,
+        /// Why.
+        reason: String,
+    },
+    /// Let a train go on.
+    Resume {
+        /// The train.
+        target: Branch,
+    },
+    /// Ask for a test.
+    StartRun {
+        /// The train.
+        target: Branch,
+        /// The test.
+        run: Run,
+    },
+    /// Record what a test said.
+    Verdict {
+        /// The train.
+        target: Branch,
+        /// What it said.
+        record: VerdictRecord,
+        /// The cars that were in the candidate.
+        cars: Vec<CarId>,
+        /// Whether it only counts where a run is waiting for it.
+        asked: bool,
+    },
+    /// Announce that the target is about to be moved.
+    AnnounceLanding {
+        /// The train.
+        target: Branch,
+        /// The cars that land, in order.
+        cars: Vec<CarId>,
+        /// Where the target is.
+        from: ObjectId,
+        /// Where it goes.
+        to: ObjectId,
+        /// The tree of that commit.
+        tree: ObjectId,
+    },
+    /// Take an announcement back, because the target went elsewhere.
+    AbandonLanding {
+        /// The train.
+        target: Branch,
+        /// Where the target was to go.
+        to: ObjectId,
+    },
+    /// Record that cars have landed: published together with the target's move, or after it was announced.
+    Land {
+        /// The train.
+        target: Branch,
+        /// The cars, in order.
+        cars: Vec<CarId>,
+        /// Where the target was.
+        from: ObjectId,
+        /// Where it is.
+        to: ObjectId,
+        /// The tree that was tested; `None` for cars that were found on the target already.
+        tree: Option<ObjectId>,
+    },
+}
+
+/// The task that a submission does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct SubmittedTask {
+    /// Its id.
+    pub id: TaskId,
+    /// The fence of its claim; `None`: whichever the asker holds.
+    pub fence: Option<Fence>,
+}
+
+/// What came of an operation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
+pub enum Outcome {
+    /// The board exists; whether this operation created it.
+    Board {
+        /// Whether it was created just now.
+        created: bool,
+    },
+    /// A task was added or changed.
+    Task {
+        /// Which.
+        task: TaskId,
+    },
+    /// Tasks were claimed; the grants are on the board.
+    Claimed {
+        /// Which tasks.
+        tasks: Vec<TaskId>,
+        /// Under which fences.
+        fences: Vec<Fence>,
+        /// Tasks whose claims had run out and were taken back first.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        expired: Vec<TaskId>,
+    },
+    /// A claim was renewed.
+    Renewed {
+        /// The task.
+        task: TaskId,
+        /// Its fence.
+        fence: Fence,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// A task went back to the queue, or was given up.
+    Returned {
+        /// The task.
+        task: TaskId,
+        /// Whether it was given up.
+        given_up: bool,
+    },
+    /// A task was finished.
+    Finished {
+        /// The task.
+        task: TaskId,
+        /// Tasks that may start now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unblocked: Vec<TaskId>,
+    },
+    /// Paths were locked.
+    Locked {
+        /// Under which fence.
+        fence: Fence,
+        /// Until when.
+        until: Timestamp,
+    },
+    /// Paths were unlocked.
+    Unlocked {
+        /// Which.
+        patterns: Vec<Pattern>,
+    },
+    /// A team was described or forgotten.
+    Team {
+        /// Which.
+        name: TeamName,
+    },
+    /// A car is in the train.
+    Submitted {
+        /// Which.
+        car: CarId,
+        /// Its position.
+        position: u64,
+        /// Whether it was there already, with the same commit.
+        again: bool,
+    },
+    /// Cars left the train.
+    Ejected {
+        /// Which: the one that was named, and those that need it.
+        cars: Vec<CarId>,
+    },
+    /// A train was changed, or was as asked already.
+    Train {
+        /// Whether anything changed.
+        changed: bool,
+    },
+    /// A verdict was taken in, or was of no use.
+    Verdict {
+        /// Whether it was of use.
+        applied: bool,
+    },
+    /// Cars landed.
+    Landed {
+        /// Which.
+        cars: Vec<CarId>,
+        /// Tasks that may start now.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        unblocked: Vec<TaskId>,
+    },
+}
+
+impl Operation {
+    /// One line for the log, for an operation that had `outcome`.
+    pub fn line(&self, outcome: &Outcome) -> String {
+        let by = &self.by;
+        let list = |ids: &[TaskId]| ids.iter().map(TaskId::as_str).collect::<Vec<_>>().join(" ");
+        let cars = |ids: &[CarId]| ids.iter().map(CarId::as_str).collect::<Vec<_>>().join(" ");
+        let because = |reason: &Option<String>| reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
+        match (&self.command, outcome) {
+            (Command::Init { target }, _) => format!("init for {target} by {by}"),
+            (Command::Add(new), Outcome::Task { task }) => format!("add {task} by {by}: {}", new.title),
+            (Command::Edit { task, .. }, _) => format!("edit {task} by {by}"),
+            (Command::Cancel { task, reason }, _) => format!("cancel {task} by {by}{}", because(reason)),
+            (Command::Reopen { task }, _) => format!("reopen {task} by {by}"),
+            (Command::Block { task, reason }, _) => format!("block {task} by {by}: {reason}"),
+            (Command::Unblock { task }, _) => format!("unblock {task} by {by}"),
+            (Command::Claim { team, lease, .. }, Outcome::Claimed { tasks, fences, expired }) => {
+                let team = team.as_ref().map(|team| format!(" for {team}")).unwrap_or_default();
+                let fences = fences.iter().map(Fence::to_string).collect::<Vec<_>>().join(" ");
+                let taken = if expired.is_empty() { String::new() } else { format!(", expired {}", list(expired)) };
+                format!("claim {} by {by}{team}, fence {fences}, lease {lease}{taken}", list(tasks))
+            }
+            (Command::Renew { task, .. }, Outcome::Renewed { fence, until, .. }) => {
+                format!("renew {task} by {by}, fence {fence}, until {until}")
+            }
+            (Command::Release { task, reason, .. }, _) => format!("release {task} by {by}{}", because(reason)),
+            (Command::Fail { task, reason, .. }, Outcome::Returned { given_up, .. }) => {
+                format!("fail {task} by {by}, {}: {reason}", if *given_up { "given up" } else { "queued again" })
+            }
+            (Command::Done { task, .. }, _) => format!("done {task} by {by}"),
+            (Command::Lock { patterns, mode, lease, .. }, Outcome::Locked { fence, .. }) => {
+                let patterns = patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join(" ");
+                format!("lock {patterns} by {by}, {}, fence {fence}, lease {lease}", mode.as_str())
+            }
+            (Command::Unlock { .. }, Outcome::Unlocked { patterns }) => {
+                format!("unlock {} by {by}", patterns.iter().map(Pattern::as_str).collect::<Vec<_>>().join(" "))
+            }
+            (Command::AddTeam(team), _) => format!("team {} set by {by}", team.name),
+            (Command::RemoveTeam { name }, _) => format!("team {name} removed by {by}"),
+            (Command::Submit { car, target, commit, .. }, _) => format!("submit {car} to {target} by {by}, {commit}"),
+            (Command::Eject { target, reason, .. }, Outcome::Ejected { cars: left }) => {
+                format!("eject {} from {target} by {by}: {reason}", cars(left))
+            }
+            (Command::Pause { target, reason }, _) => format!("pause {target} by {by}: {reason}"),
+            (Command::Resume { target }, _) => format!("resume {target} by {by}"),
+            (Command::StartRun { target, run }, _) => {
+                format!("run {} on {target} by {by}, {}", cars(&run.cars), run.commit)
+            }
+            (Command::Verdict { target, record, .. }, _) => {
+                format!("verdict {} on {target} by {by}, {}", record.verdict, record.commit)
+            }
+            (Command::AnnounceLanding { target, cars: landing, to, .. }, _) => {
+                format!("landing {} on {target} by {by}, to {to}", cars(landing))
+            }
+            (Command::AbandonLanding { target, to }, _) => format!("landing on {target} abandoned by {by}, to {to}"),
+            (Command::Land { target, to, .. }, Outcome::Landed { cars: landed, .. }) => {
+                format!("land {} on {target} by {by}, {to}", cars(landed))
+            }
+            (_, _) => format!("change by {by}"),
+        }
+    }
+}
+
+impl From<(&TaskId, Fence)> for CarTask {
+    fn from((id, fence): (&TaskId, Fence)) -> CarTask {
+        CarTask { id: id.clone(), fence }
+    }
+}

@@ -1,0 +1,378 @@
+//! Submitting, ejecting, testing and landing cars.
+
+use std::collections::BTreeSet;
+
+use super::{Ruling, become_state, claim_of, close, counters, kept_reason, own_claim};
+use crate::domain::board::{Board, Draft};
+use crate::domain::claim::{Fence, Grant, Lease};
+use crate::domain::command::EjectCause;
+use crate::domain::train::{CarTask, Landing, OUTPUT_BYTES_MAX, Run};
+use crate::domain::{
+    Branch, Car, CarId, CarState, Command, ObjectId, Operation, Outcome, Priority, Refusal, Seconds, Stop, Task,
+    TaskId, TaskState, Train, Verdict, VerdictRecord,
+};
+
+/// The most cars that one car may name as having to land first.
+const AFTER_MAX: usize = 64;
+
+pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
+    let Command::Submit { car: id, target, branch, commit, title, task, priority, after } = &operation.command else {
+        unreachable!("BUG: only a submission is decided here")
+    };
+    let known = draft.car(target, id)?;
+    if let Some(landed) = known.iter().find(|car| car.state == CarState::Landed && car.commit == *commit) {
+        return Err(Stop::Refused(Refusal::AlreadyLanded { car: id.clone(), commit: landed.commit.clone() }));
+    }
+    let mut for_task = None;
+    let mut urgency = *priority;
+    if let Some(submitted) = task {
+        let (task, claim) = own_claim(draft, operation, &submitted.id, submitted.fence)?;
+        urgency = urgency.or(Some(task.summary.priority));
+        for_task = Some((task, claim));
+    }
+    let car_task = for_task.as_ref().map(|(task, claim)| CarTask::from((&task.summary.id, claim.fence)));
+    if let Some(open) =
+        known.as_ref().filter(|car| car.state.is_open() && car.commit == *commit && car.task == car_task)
+    {
+        return Ok(Outcome::Submitted { car: id.clone(), position: open.position, again: true });
+    }
+    check_after(draft, target, id, after)?;
+    let mut train = draft.train(target)?.unwrap_or_else(|| Train::new(target.clone()));
+    let position = train.next_position;
+    train.next_position += 1;
+    // A test of what was submitted before says nothing of this commit.
+    train.runs.retain(|run| !run.cars.contains(id));
+    draft.put_train(train);
+    draft.put_car(Car {
+        id: id.clone(),
+        target: target.clone(),
+        task: car_task,
+        branch: branch.clone(),
+        commit: commit.clone(),
+        title: kept_reason(title).chars().take(200).collect(),
+        priority: urgency.unwrap_or(Priority::default()),
+        position,
+        after: after.clone(),
+        state: CarState::Queued,
+        reason: None,
+        submitted_at: operation.at,
+        submitted_by: operation.by.clone(),
+        inconclusive: 0,
+        tested_tree: None,
+        landed_as: None,
+    });
+    if let Some((mut task, mut claim)) = for_task {
+        claim.submitted = true;
+        draft.put_grant(Grant::Claim(claim));
+        if task.summary.state != TaskState::Submitted {
+            become_state(&mut task, TaskState::Submitted, None);
+            draft.put_task(task);
+        }
+    }
+    Ok(Outcome::Submitted { car: id.clone(), position, again: false })
+}
+
+/// Cars that must land first have to be on their way or landed, and must not wait for this one.
+fn check_after<B: Board>(
+    draft: &Draft<'_, B>,
+    target: &Branch,
+    id: &CarId,
+    after: &[CarId],
+) -> Result<(), Stop<B::Fault>> {
+    if after.len() > AFTER_MAX {
+        let what = "cars that must land first";
+        return Err(Stop::Refused(Refusal::TooLarge { what, size: after.len(), size_max: AFTER_MAX }));
+    }
+    let mut looked_at = BTreeSet::new();
+    let mut open: Vec<CarId> = after.to_vec();
+    while let Some(next) = open.pop() {
+        if next == *id {
+            return Err(Stop::Refused(Refusal::BadText { what: "order", rule: "cars must not wait for each other" }));
+        }
+        match draft.car(target, &next)? {
+            None => return Err(Stop::Refused(Refusal::NoSuchCar(next))),
+            Some(car) if car.state == CarState::Ejected && after.contains(&next) => {
+                return Err(Stop::Refused(Refusal::NoSuchCar(next)));
+            }
+            Some(car) if looked_at.insert(next.clone()) => open.extend(car.after),
+            Some(_) => {}
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn eject<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
+    let Command::Eject { target, car: id, commit, cause, reason, lease, retries_max } = &operation.command else {
+        unreachable!("BUG: only an ejection is decided here")
+    };
+    let car = draft.car(target, id)?.ok_or_else(|| Stop::Refused(Refusal::NoSuchCar(id.clone())))?;
+    if !car.state.is_open() || commit.as_ref().is_some_and(|commit| *commit != car.commit) {
+        return Ok(Outcome::Ejected { cars: Vec::new() });
+    }
+    let rework = Rework { operation, lease: *lease, retries_max: *retries_max };
+    let mut left = Vec::new();
+    leave(draft, car, *cause, reason, Some(&rework), &mut left)?;
+    Ok(Outcome::Ejected { cars: left })
+}
+
+/// What the holder of an ejected car's task gets.
+struct Rework<'a> {
+    operation: &'a Operation,
+    lease: Seconds,
+    retries_max: u32,
+}
+
+/// Takes a car out, and every car that needs it. With `rework`, its task goes back to its holder.
+fn leave<B: Board>(
+    draft: &mut Draft<'_, B>,
+    mut car: Car,
+    cause: EjectCause,
+    reason: &str,
+    rework: Option<&Rework<'_>>,
+    left: &mut Vec<CarId>,
+) -> Result<(), Stop<B::Fault>> {
+    let target = car.target.clone();
+    let id = car.id.clone();
+    car.state = CarState::Ejected;
+    car.reason = Some(kept_reason(reason));
+    if let Some(mut train) = draft.train(&target)? {
+        train.runs.retain(|run| !run.cars.contains(&id));
+        draft.put_train(train);
+    }
+    let task = car.task.clone();
+    draft.put_car(car);
+    left.push(id.clone());
+    if let (Some(rework), Some(task)) = (rework, task) {
+        give_back(draft, &task, cause, reason, rework)?;
+    }
+    for dependant in draft.open_cars(&target)? {
+        // An earlier turn of this loop may have taken it out already.
+        if dependant.after.contains(&id) && !left.contains(&dependant.id) {
+            let reason = format!("{id}, which it needs, has left the train");
+            leave(draft, dependant, EjectCause::Dependency, &reason, rework, left)?;
+        }
+    }
+    Ok(())
+}
+
+/// Gives the task of an ejected car back to its holder to rework, with a fresh lease; or gives it up.
+fn give_back<B: Board>(
+    draft: &mut Draft<'_, B>,
+    of: &CarTask,
+    cause: EjectCause,
+    reason: &str,
+    rework: &Rework<'_>,
+) -> Result<(), Stop<B::Fault>> {
+    let Some((mut task, fence)) = submitted_task(draft, of)? else { return Ok(()) };
+    let reason = Some(kept_reason(reason));
+    if cause.counts_as_failure() {
+        task.failures += 1;
+        if task.failures > rework.retries_max {
+            close(draft, task, TaskState::Failed, reason, rework.operation.at)?;
+            return Ok(());
+        }
+    }
+    if let Some(Grant::Claim(mut claim)) = draft.grant(fence)? {
+        claim.submitted = false;
+        claim.lease = Lease { renewed_at: rework.operation.at, length: rework.lease };
+        draft.put_grant(Grant::Claim(claim));
+    }
+    become_state(&mut task, TaskState::Claimed, reason);
+    draft.put_task(task);
+    Ok(())
+}
+
+/// The task of a car, if the claim it was submitted under still is the task's claim.
+fn submitted_task<B: Board>(draft: &Draft<'_, B>, of: &CarTask) -> Result<Option<(Task, Fence)>, Stop<B::Fault>> {
+    let Some(task) = draft.task(&of.id)? else { return Ok(None) };
+    let claim = claim_of(draft, &task)?;
+    let current = claim.is_some_and(|claim| claim.fence == of.fence && claim.submitted);
+    Ok((current && task.summary.state == TaskState::Submitted).then_some((task, of.fence)))
+}
+
+/// Takes the cars of a task out of every train, when the task itself goes elsewhere.
+pub(super) fn withdraw_task<B: Board>(
+    draft: &mut Draft<'_, B>,
+    task: &TaskId,
+    reason: &str,
+) -> Result<(), Stop<B::Fault>> {
+    for train in draft.trains()? {
+        let cars = draft.open_cars(&train.target)?;
+        for car in cars.into_iter().filter(|car| car.task.as_ref().is_some_and(|of| of.id == *task)) {
+            leave(draft, car, EjectCause::Withdrawn, reason, None, &mut Vec::new())?;
+        }
+    }
+    Ok(())
+}
+
+pub(super) fn pause<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, reason: Option<&String>) -> Ruling<B::Fault> {
+    let mut train = draft.train(target)?.unwrap_or_else(|| Train::new(target.clone()));
+    let wanted = reason.map(|reason| kept_reason(reason));
+    let changed = train.paused.is_some() != wanted.is_some();
+    if changed {
+        train.paused = wanted;
+        draft.put_train(train);
+    }
+    Ok(Outcome::Train { changed })
+}
+
+pub(super) fn start_run<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, run: &Run) -> Ruling<B::Fault> {
+    let mut train = known_train(draft, target)?;
+    if train.runs.iter().any(|known| known.commit == run.commit) {
+        return Ok(Outcome::Train { changed: false });
+    }
+    for id in &run.cars {
+        let mut car = open_car(draft, target, id)?;
+        car.state = CarState::Testing;
+        car.tested_tree = Some(run.tree.clone());
+        draft.put_car(car);
+    }
+    train.runs.push(run.clone());
+    draft.put_train(train);
+    Ok(Outcome::Train { changed: true })
+}
+
+pub(super) fn verdict<B: Board>(
+    draft: &mut Draft<'_, B>,
+    target: &Branch,
+    record: &VerdictRecord,
+    cars: &[CarId],
+    asked: bool,
+) -> Ruling<B::Fault> {
+    let mut train = known_train(draft, target)?;
+    let waited_for = train.runs.iter().any(|run| run.commit == record.commit);
+    let known = draft.verdict(&record.tree)?;
+    let settled = known.is_some_and(|known| known.check == record.check && known.verdict != Verdict::Inconclusive);
+    if (asked && !waited_for) || settled {
+        return Ok(Outcome::Verdict { applied: false });
+    }
+    train.runs.retain(|run| run.tree != record.tree);
+    draft.put_train(train);
+    for id in cars {
+        if let Some(mut car) = draft.car(target, id)?.filter(|car| car.state.is_open()) {
+            car.state = CarState::Queued;
+            car.tested_tree = Some(record.tree.clone());
+            car.inconclusive += u32::from(record.verdict == Verdict::Inconclusive);
+            draft.put_car(car);
+        }
+    }
+    let mut record = record.clone();
+    record.output = end_of(&record.output);
+    draft.put_verdict(record);
+    Ok(Outcome::Verdict { applied: true })
+}
+
+/// The end of a check's output that fits into a record, without characters that would change a terminal.
+fn end_of(output: &str) -> String {
+    let clean = output.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c });
+    let mut kept = String::new();
+    let mut size = 0;
+    for c in clean.collect::<Vec<_>>().into_iter().rev() {
+        size += c.len_utf8() + usize::from(matches!(c, '"' | '\\'));
+        if size > OUTPUT_BYTES_MAX {
+            break;
+        }
+        kept.push(c);
+    }
+    kept.chars().rev().collect()
+}
+
+pub(super) fn announce_landing<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
+    let Command::AnnounceLanding { target, cars, from, to, tree } = &operation.command else {
+        unreachable!("BUG: only an announcement is decided here")
+    };
+    let mut train = known_train(draft, target)?;
+    if let Some(other) = train.landing.as_ref().filter(|landing| landing.to != *to) {
+        return Err(Stop::Refused(Refusal::TrainChanged(format!("{target} is being moved to {} already", other.to))));
+    }
+    may_land(draft, &train, cars, Some(tree))?;
+    train.landing = Some(Landing { from: from.clone(), to: to.clone(), cars: cars.clone(), at: operation.at });
+    draft.put_train(train);
+    Ok(Outcome::Train { changed: true })
+}
+
+pub(super) fn abandon_landing<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, to: &ObjectId) -> Ruling<B::Fault> {
+    let mut train = known_train(draft, target)?;
+    let changed = train.landing.as_ref().is_some_and(|landing| landing.to == *to);
+    if changed {
+        train.landing = None;
+        draft.put_train(train);
+    }
+    Ok(Outcome::Train { changed })
+}
+
+pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
+    let Command::Land { target, cars, to, tree, .. } = &operation.command else {
+        unreachable!("BUG: only a landing is decided here")
+    };
+    let mut train = known_train(draft, target)?;
+    // What was announced was judged then, and the target has moved since: it is recorded whatever happened meanwhile.
+    let announced = train.landing.as_ref().is_some_and(|landing| landing.to == *to);
+    if !announced {
+        may_land(draft, &train, cars, tree.as_ref())?;
+    }
+    let mut unblocked = Vec::new();
+    let mut landed = Vec::new();
+    for id in cars {
+        let Some(mut car) = draft.car(target, id)?.filter(|car| car.state.is_open()) else { continue };
+        car.state = CarState::Landed;
+        car.reason = None;
+        car.landed_as = Some(to.clone());
+        if let Some(tree) = tree {
+            car.tested_tree = Some(tree.clone());
+        }
+        let of = car.task.clone();
+        draft.put_car(car);
+        landed.push(id.clone());
+        if let Some(of) = of
+            && let Some((mut task, _)) = submitted_task(draft, &of)?
+        {
+            task.landed_as = Some(to.clone());
+            unblocked.extend(close(draft, task, TaskState::Landed, None, operation.at)?);
+        }
+    }
+    train.landing = None;
+    train.landed_to = Some(to.clone());
+    train.runs.retain(|run| !run.cars.iter().any(|id| landed.contains(id)));
+    draft.put_train(train);
+    Ok(Outcome::Landed { cars: landed, unblocked })
+}
+
+/// Whether cars may land by a tree: it passed, they are on their way, and their claims are the present ones.
+fn may_land<B: Board>(
+    draft: &Draft<'_, B>,
+    train: &Train,
+    cars: &[CarId],
+    tree: Option<&ObjectId>,
+) -> Result<(), Stop<B::Fault>> {
+    let changed = |what: String| Err(Stop::Refused(Refusal::TrainChanged(what)));
+    if let Some(reason) = &train.paused {
+        return changed(format!("the train is paused: {reason}"));
+    }
+    if let Some(tree) = tree
+        && draft.verdict(tree)?.is_none_or(|record| record.verdict != Verdict::Pass)
+    {
+        return changed(format!("tree {tree} has not passed"));
+    }
+    for id in cars {
+        let car = open_car(draft, &train.target, id)?;
+        if let Some(of) = &car.task
+            && submitted_task(draft, of)?.is_none()
+        {
+            return changed(format!("the claim under which {id} was submitted, fence {}, is gone", of.fence));
+        }
+    }
+    Ok(())
+}
+
+fn known_train<B: Board>(draft: &Draft<'_, B>, target: &Branch) -> Result<Train, Stop<B::Fault>> {
+    counters(draft)?;
+    Ok(draft.train(target)?.unwrap_or_else(|| Train::new(target.clone())))
+}
+
+fn open_car<B: Board>(draft: &Draft<'_, B>, target: &Branch, id: &CarId) -> Result<Car, Stop<B::Fault>> {
+    match draft.car(target, id)? {
+        Some(car) if car.state.is_open() => Ok(car),
+        _ => Err(Stop::Refused(Refusal::TrainChanged(format!("{id} is not in the train any more")))),
+    }
+}

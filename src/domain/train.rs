@@ -1,0 +1,237 @@
+//! The train: cars that wait to land on one target branch, and what is known of their tests.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Branch, CarId, Fence, Holder, ObjectId, Priority, Seconds, TaskId, Timestamp};
+
+/// The train of one target branch.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Train {
+    /// Where its cars land.
+    pub target: Branch,
+    /// The position the next car gets.
+    pub next_position: u64,
+    /// Why nothing starts or lands for now, when somebody paused it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<String>,
+    /// Where the target was after the last landing.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landed_to: Option<ObjectId>,
+    /// A landing that was announced because target and board cannot move in one push. Any pass finishes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landing: Option<Landing>,
+    /// Tests that were asked for and have no verdict yet.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<Run>,
+}
+
+impl Train {
+    /// A train without cars.
+    pub fn new(target: Branch) -> Train {
+        Train { target, next_position: 1, paused: None, landed_to: None, landing: None, runs: Vec::new() }
+    }
+}
+
+/// A write-ahead record: the target is about to be moved.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Landing {
+    /// Where the target is.
+    pub from: ObjectId,
+    /// Where it goes.
+    pub to: ObjectId,
+    /// The cars that land by it, in order.
+    pub cars: Vec<CarId>,
+    /// When it was announced.
+    pub at: Timestamp,
+}
+
+/// A submitted commit on its way to the target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Car {
+    /// Its name: its task's id, or its branch.
+    pub id: CarId,
+    /// Where it lands.
+    pub target: Branch,
+    /// The task it does, with the fence under which it was submitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub task: Option<CarTask>,
+    /// The branch the commit was the head of.
+    pub branch: Branch,
+    /// The commit: pinned, whatever happens to the branch.
+    pub commit: ObjectId,
+    /// One line that says what it is.
+    pub title: String,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// Its place in the queue among cars of its priority.
+    pub position: u64,
+    /// Cars that must land before it, and with which it leaves.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<CarId>,
+    /// Where it is on its way.
+    pub state: CarState,
+    /// Why it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When it was submitted.
+    pub submitted_at: Timestamp,
+    /// Who submitted it.
+    pub submitted_by: Holder,
+    /// How often its test ended without a verdict.
+    #[serde(default)]
+    pub inconclusive: u32,
+    /// The tree of the last candidate it was tested in: where its verdict and output are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tested_tree: Option<ObjectId>,
+    /// The commit on the target that landed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landed_as: Option<ObjectId>,
+}
+
+/// The task a car does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CarTask {
+    /// Its id.
+    pub id: TaskId,
+    /// The grant under which it was submitted; another one by the time it lands means that the car is stale.
+    pub fence: Fence,
+}
+
+/// Where a car is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CarState {
+    /// Waits for its turn.
+    Queued,
+    /// Is in a candidate that is being tested.
+    Testing,
+    /// Is on the target.
+    Landed,
+    /// Was taken out of the train.
+    Ejected,
+}
+
+impl CarState {
+    /// Whether it is still on its way.
+    pub fn is_open(self) -> bool {
+        matches!(self, CarState::Queued | CarState::Testing)
+    }
+
+    /// The word users read.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CarState::Queued => "queued",
+            CarState::Testing => "testing",
+            CarState::Landed => "landed",
+            CarState::Ejected => "ejected",
+        }
+    }
+}
+
+impl fmt::Display for CarState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a test says of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It may land.
+    Pass,
+    /// It may not.
+    Fail,
+    /// The test itself did not work out: nothing is known.
+    Inconclusive,
+}
+
+impl Verdict {
+    /// The word users read and write.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Pass => "pass",
+            Verdict::Fail => "fail",
+            Verdict::Inconclusive => "inconclusive",
+        }
+    }
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// A test that was asked for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Run {
+    /// The candidate that is tested.
+    pub commit: ObjectId,
+    /// Its tree, which the verdict will belong to.
+    pub tree: ObjectId,
+    /// The commit of the target it was built on.
+    pub base: ObjectId,
+    /// The cars in it, in order.
+    pub cars: Vec<CarId>,
+    /// Whether anything is known yet.
+    pub state: RunState,
+    /// When it was asked for.
+    pub started_at: Timestamp,
+    /// Who asked.
+    pub started_by: Holder,
+}
+
+/// Where a run is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RunState {
+    /// No verdict yet.
+    Running,
+}
+
+impl RunState {
+    /// The word users read.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            RunState::Running => "running",
+        }
+    }
+}
+
+/// What is known of one tree: a tree that passed is not tested again, whoever built it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct VerdictRecord {
+    /// The tree.
+    pub tree: ObjectId,
+    /// The commit that was tested.
+    pub commit: ObjectId,
+    /// What the test said.
+    pub verdict: Verdict,
+    /// The check that was run, as it is configured: a verdict of another check says nothing.
+    pub check: String,
+    /// When it was recorded.
+    pub at: Timestamp,
+    /// Who recorded it.
+    pub by: Holder,
+    /// How long the test took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<Seconds>,
+    /// Where a person can read more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// The end of what the check printed.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub output: String,
+}
+
+/// The most of a check's output that is kept, in bytes as it is written.
+pub const OUTPUT_BYTES_MAX: usize = 24 * 1024;

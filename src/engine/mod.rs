@@ -1,0 +1,19 @@
+//! The use cases: what each verb does, on whatever ledger, repository, clock and processes it is given.
+//!
+//! Everything outside is a port (see [`ports`]): the command line gives the real ones, the simulator gives its own and
+//! drives the same code. Must not print, read a clock, or know gix.
+
+mod board;
+mod error;
+mod journal;
+mod knowledge;
+mod pass;
+pub mod ports;
+mod submit;
+
+pub use board::{Asked, Engine};
+pub use error::EngineError;
+pub use journal::{Journal, NoJournal, Resumed};
+pub use knowledge::{Knowledge, NewEntry};
+pub use pass::{Pass, PassEvent, PassReport, PassSettings};
+pub use submit::{SubmitRequest, Submitted};

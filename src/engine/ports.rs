@@ -1,0 +1,66 @@
+//! What the engine needs from outside, as traits.
+
+use std::time::Duration;
+
+use crate::domain::planner::Candidate;
+use crate::domain::{Branch, Car, ObjectId, Timestamp, VerdictRecord};
+use crate::ledger::{Fault, Outcome, Pace, RefUpdate};
+
+/// The machine: its clock, its randomness, its patience.
+pub trait Host: Pace {
+    /// The present time.
+    fn now(&self) -> Timestamp;
+}
+
+/// The code of the repository: branches and commits, as opposed to the ledgers.
+pub trait Code {
+    /// Asks the truth for the heads of `branches`. Branches that do not exist are no error.
+    fn refresh(&self, branches: &[Branch]) -> Result<(), Fault>;
+    /// The head of a branch, as the truth had it when last asked.
+    fn head(&self, branch: &Branch) -> Result<Option<ObjectId>, Fault>;
+    /// The head of a branch in this clone.
+    fn local_head(&self, branch: &Branch) -> Result<Option<ObjectId>, Fault>;
+    /// Paths with changes that are in no commit, in the worktree that has `branch` checked out, if one has.
+    fn uncommitted(&self, branch: &Branch) -> Result<Vec<String>, Fault>;
+    /// The first line of a commit's message.
+    fn subject(&self, commit: &ObjectId) -> Result<String, Fault>;
+    /// Whether `commit` is an ancestor of `tip`, or `tip` itself.
+    fn contains(&self, tip: &ObjectId, commit: &ObjectId) -> Result<bool, Fault>;
+    /// Merges the car onto `base`, by git's own merge, into a commit that is the same wherever it is built.
+    fn candidate(&self, base: &ObjectId, car: &Car) -> Result<Candidate, Fault>;
+    /// The update that publishes the head of a branch of this clone: it goes along with the ledger's.
+    fn branch_update(&self, branch: &Branch, commit: &ObjectId) -> Result<Option<RefUpdate>, Fault>;
+    /// Whether the code and the ledger live on one remote that moves several refs in one push.
+    fn lands_atomically(&self) -> bool;
+    /// Remembers that it does not.
+    fn set_not_atomic(&self);
+    /// The full name of the ref that landing on `target` moves.
+    fn target_ref(&self, target: &Branch) -> String;
+    /// Moves refs of the code by themselves: the landing of a repository that cannot move everything in one push.
+    fn publish(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault>;
+    /// Moves a target by itself, and a worktree of this clone that has it checked out with it.
+    fn move_target(&self, target: &Branch, from: &ObjectId, to: &ObjectId) -> Result<Outcome, Fault>;
+    /// Attaches a verdict to the tested commit: the update of the notes' ref that goes along with the ledger's.
+    fn note(&self, verdict: &VerdictRecord) -> Result<Option<RefUpdate>, Fault>;
+    /// Learns that updates which went along with the ledger's were applied.
+    fn applied(&self, updates: &[RefUpdate]) -> Result<(), Fault>;
+}
+
+/// What a check said of a commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckResult {
+    /// The exit code; `None` when it was killed.
+    pub code: Option<i32>,
+    /// Whether it was killed because its time was up.
+    pub timed_out: bool,
+    /// The end of what it printed.
+    pub output: String,
+    /// How long it took.
+    pub took: Duration,
+}
+
+/// Runs checks.
+pub trait Checks {
+    /// Runs `argv` in a scratch worktree of `commit`. The worktree is gone afterwards.
+    fn run(&self, commit: &ObjectId, argv: &[String], timeout: Duration) -> Result<CheckResult, Fault>;
+}

@@ -1,0 +1,183 @@
+//! Submitting: the branch of a claim, or any branch, becomes a car in the train.
+
+use super::board::{Asked, Engine, How};
+use super::error::EngineError;
+use super::journal::Journal;
+use super::ports::{Code, Host};
+use crate::domain::board::Board;
+use crate::domain::claim::{Claim, Grant};
+use crate::domain::command::SubmittedTask;
+use crate::domain::{Branch, CarId, Command, Fence, ObjectId, Outcome, Priority, Refusal, TaskId};
+use crate::ledger::{RefUpdate, Store};
+
+/// What is to be submitted.
+#[derive(Debug, Clone)]
+pub struct SubmitRequest {
+    /// The task whose claim's branch it is; or else `branch` is given.
+    pub task: Option<TaskId>,
+    /// The fence of that claim, where this clone knows it.
+    pub fence: Option<Fence>,
+    /// A branch to submit: with a task, in place of the claim's own.
+    pub branch: Option<Branch>,
+    /// Where it is to land.
+    pub target: Branch,
+    /// How urgent it is; `None`: as its task.
+    pub priority: Option<Priority>,
+    /// Cars that must land first.
+    pub after: Vec<CarId>,
+    /// Submit although there are changes in no commit.
+    pub leave_uncommitted: bool,
+}
+
+/// What was submitted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Submitted {
+    /// The car.
+    pub car: CarId,
+    /// Its commit.
+    pub commit: ObjectId,
+    /// Its branch.
+    pub branch: Branch,
+    /// Its place in the queue.
+    pub position: u64,
+    /// Whether it was there already.
+    pub again: bool,
+}
+
+impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
+    /// Submits a branch. Work in a clone is published by the same push that puts it into the train.
+    pub fn submit(&self, request: &SubmitRequest, code: &impl Code) -> Result<Submitted, EngineError> {
+        let claim = match &request.task {
+            Some(task) => Some(self.claim_of(task)?),
+            None => None,
+        };
+        let branch = match (&request.branch, &claim) {
+            (Some(branch), _) => branch.clone(),
+            (None, Some(claim)) => claim.branch.clone(),
+            (None, None) => {
+                return Err(EngineError::Impossible {
+                    what: "neither a task nor a branch was named".to_owned(),
+                    hint: "git scrum submit ID, or git scrum submit --branch BRANCH".to_owned(),
+                });
+            }
+        };
+        if branch == request.target {
+            return Err(EngineError::Impossible {
+                what: format!("{branch} is the branch to land on"),
+                hint: "commit on another branch and submit that".to_owned(),
+            });
+        }
+        code.refresh(&[branch.clone(), request.target.clone()])?;
+        let (commit, update) = self.commit_of(request, &branch, code)?;
+        if let Some(tip) = code.head(&request.target)?
+            && code.contains(&tip, &commit)?
+        {
+            return Err(EngineError::Impossible {
+                what: format!("{} has {commit} already: {branch} has no commit of its own", request.target),
+                hint: format!("commit your work on {branch}, then submit it again"),
+            });
+        }
+        let car = request.task.as_ref().map_or_else(|| CarId::from(&branch), CarId::from);
+        let title = match &request.task {
+            Some(task) => self.read(false, |board| Ok(board.task(task)?.map(|task| task.summary.title)))?,
+            None => None,
+        };
+        let title = title.map_or_else(|| code.subject(&commit), Ok)?;
+        let command = Command::Submit {
+            car: car.clone(),
+            target: request.target.clone(),
+            branch: branch.clone(),
+            commit: commit.clone(),
+            title,
+            task: request.task.as_ref().map(|id| SubmittedTask { id: id.clone(), fence: request.fence }),
+            priority: request.priority,
+            after: request.after.clone(),
+        };
+        let asked = self.publish_together(command, update, code)?;
+        let Outcome::Submitted { position, again, .. } = asked.outcome else {
+            unreachable!("BUG: a submission has the outcome of one")
+        };
+        Ok(Submitted { car, commit, branch, position, again })
+    }
+
+    fn claim_of(&self, id: &TaskId) -> Result<Claim, EngineError> {
+        self.read(true, |board| {
+            let task = board.task(id)?.ok_or_else(|| Refusal::NoSuchTask(id.clone()))?;
+            let grant = task.summary.claim.map(|fence| board.grant(fence)).transpose()?.flatten();
+            match grant {
+                Some(Grant::Claim(claim)) => Ok(claim),
+                _ => Err(Refusal::WrongState {
+                    task: id.clone(),
+                    state: task.summary.state,
+                    wanted: "be submitted, for nobody holds it",
+                    reason: task.reason,
+                }
+                .into()),
+            }
+        })
+    }
+
+    /// The commit to pin, and the update that publishes it where only this clone has it.
+    fn commit_of(
+        &self,
+        request: &SubmitRequest,
+        branch: &Branch,
+        code: &impl Code,
+    ) -> Result<(ObjectId, Option<RefUpdate>), EngineError> {
+        let own_work = request.task.is_some() && request.branch.is_none();
+        let commit = if own_work { code.local_head(branch)?.or(code.head(branch)?) } else { code.head(branch)? };
+        let Some(commit) = commit else {
+            let pushed = if code.local_head(branch)?.is_some() { "push it first" } else { "git branch --all" };
+            return Err(EngineError::Impossible {
+                what: format!("there is no branch {branch} to submit"),
+                hint: pushed.to_owned(),
+            });
+        };
+        if !own_work {
+            return Ok((commit, None));
+        }
+        let changed = code.uncommitted(branch)?;
+        if !changed.is_empty() && !request.leave_uncommitted {
+            return Err(EngineError::Impossible {
+                what: format!("the worktree of {branch} has changes that are in no commit: {}", changed.join(", ")),
+                hint: "commit them, or give --leave-uncommitted".to_owned(),
+            });
+        }
+        let update = code.branch_update(branch, &commit)?;
+        Ok((commit, update))
+    }
+
+    /// Runs a command with one more ref in its push; or, where that cannot be, with the ref first.
+    fn publish_together(
+        &self,
+        command: Command,
+        update: Option<RefUpdate>,
+        code: &impl Code,
+    ) -> Result<Asked, EngineError> {
+        let Some(update) = update else { return self.run(command, &How { journaled: true, ..How::default() }) };
+        if code.lands_atomically() {
+            let how = How { also: vec![update.clone()], journaled: true, fresh: false };
+            match self.run(command.clone(), &how) {
+                Err(EngineError::NotAtomic) => code.set_not_atomic(),
+                asked => {
+                    if asked.is_ok() {
+                        code.applied(&[update])?;
+                    }
+                    return asked;
+                }
+            }
+        }
+        match code.publish(std::slice::from_ref(&update))? {
+            crate::ledger::Outcome::Applied => {}
+            crate::ledger::Outcome::Refused { ref_name, reason } => {
+                return Err(EngineError::Forbidden { ref_name, reason });
+            }
+            crate::ledger::Outcome::Locked { reason } => return Err(EngineError::Locked { reason }),
+            crate::ledger::Outcome::Unknown { reason } => return Err(EngineError::Unknown { reason }),
+            crate::ledger::Outcome::Lost { .. } | crate::ledger::Outcome::NotAtomic => {
+                return Err(EngineError::Moved { ref_name: update.name });
+            }
+        }
+        self.run(command, &How { journaled: true, ..How::default() })
+    }
+}

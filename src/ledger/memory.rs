@@ -1,0 +1,208 @@
+//! The reference implementation of [`Store`]: a remote and its clones in memory.
+//!
+//! It is small enough to be read and believed, and the conformance tests hold the real one against it. The simulator
+//! wraps it with faults. Only one thread uses it.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::rc::Rc;
+
+use super::{Batch, ChainEntry, Fault, Key, Message, Outcome, RefUpdate, Store, Version};
+
+#[derive(Clone)]
+struct Commit {
+    parent: Option<Version>,
+    message: String,
+    at_secs: u64,
+    tree: Rc<BTreeMap<String, Vec<u8>>>,
+}
+
+/// The truth: refs, and every object anybody wrote.
+#[derive(Default)]
+pub struct MemoryRemote {
+    refs: RefCell<BTreeMap<String, String>>,
+    commits: RefCell<BTreeMap<Version, Commit>>,
+}
+
+impl MemoryRemote {
+    /// An empty remote.
+    pub fn new() -> Rc<MemoryRemote> {
+        Rc::new(MemoryRemote::default())
+    }
+
+    /// The value of a ref.
+    pub fn read_ref(&self, name: &str) -> Option<String> {
+        self.refs.borrow().get(name).cloned()
+    }
+
+    /// Sets a ref without asking, as a person with force would.
+    pub fn force_ref(&self, name: &str, value: Option<&str>) {
+        match value {
+            Some(value) => self.refs.borrow_mut().insert(name.to_owned(), value.to_owned()),
+            None => self.refs.borrow_mut().remove(name),
+        };
+    }
+
+    /// Moves all refs of `updates` if each has its expected value; otherwise names the first that has not.
+    pub fn update(&self, updates: &[RefUpdate]) -> Result<(), String> {
+        let mut refs = self.refs.borrow_mut();
+        if let Some(lost) = updates.iter().find(|update| refs.get(&update.name) != update.old.as_ref()) {
+            return Err(lost.name.clone());
+        }
+        for update in updates {
+            match &update.new {
+                Some(new) => refs.insert(update.name.clone(), new.clone()),
+                None => refs.remove(&update.name),
+            };
+        }
+        Ok(())
+    }
+
+    fn commit(&self, version: &Version) -> Result<Commit, Fault> {
+        let found = self.commits.borrow().get(version).cloned();
+        found.ok_or_else(|| Fault::integrity(format!("version {version} is missing")))
+    }
+
+    fn is_ancestor(&self, old: &Version, new: &Version) -> bool {
+        let commits = self.commits.borrow();
+        let mut at = Some(new.clone());
+        while let Some(version) = at {
+            if version == *old {
+                return true;
+            }
+            at = commits.get(&version).and_then(|commit| commit.parent.clone());
+        }
+        false
+    }
+}
+
+/// One clone's view of a ledger on a [`MemoryRemote`].
+pub struct MemoryClone {
+    remote: Rc<MemoryRemote>,
+    ref_name: String,
+    seen: RefCell<Option<Version>>,
+    contended: Cell<bool>,
+}
+
+impl MemoryClone {
+    /// A clone that has seen nothing yet.
+    pub fn new(remote: Rc<MemoryRemote>, ref_name: &str) -> MemoryClone {
+        MemoryClone { remote, ref_name: ref_name.to_owned(), seen: RefCell::new(None), contended: Cell::new(false) }
+    }
+
+    /// The remote this clone belongs to.
+    pub fn remote(&self) -> &Rc<MemoryRemote> {
+        &self.remote
+    }
+}
+
+impl Store for MemoryClone {
+    fn in_turn<R>(&self, work: impl FnOnce() -> R) -> Result<R, Fault> {
+        Ok(work())
+    }
+
+    fn cached(&self) -> Result<Option<Version>, Fault> {
+        Ok(self.seen.borrow().clone())
+    }
+
+    fn refresh(&self) -> Result<Option<Version>, Fault> {
+        let tip = self.remote.read_ref(&self.ref_name).map(Version);
+        let mut seen = self.seen.borrow_mut();
+        match (&*seen, &tip) {
+            (Some(old), None) => {
+                return Err(Fault::integrity(format!("{} vanished; it was at {old}", self.ref_name)));
+            }
+            (Some(old), Some(new)) if !self.remote.is_ancestor(old, new) => {
+                return Err(Fault::integrity(format!("{} went back from {old} to {new}", self.ref_name)));
+            }
+            _ => {}
+        }
+        seen.clone_from(&tip);
+        Ok(tip)
+    }
+
+    fn get(&self, version: &Version, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(self.remote.commit(version)?.tree.get(key.as_str()).cloned())
+    }
+
+    fn scan(
+        &self,
+        version: &Version,
+        prefix: &str,
+        visit: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        let commit = self.remote.commit(version)?;
+        let start = format!("{prefix}/");
+        for (key, value) in commit.tree.range(start.clone()..).take_while(|(key, _)| key.starts_with(&start)) {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn write(
+        &self,
+        parent: Option<&Version>,
+        batch: &Batch,
+        message: &Message,
+        at_secs: u64,
+    ) -> Result<Version, Fault> {
+        let mut tree = match parent {
+            Some(parent) => (*self.remote.commit(parent)?.tree).clone(),
+            None => BTreeMap::new(),
+        };
+        for (key, value) in batch.iter() {
+            match value {
+                Some(value) => tree.insert(key.as_str().to_owned(), value.to_vec()),
+                None => tree.remove(key.as_str()),
+            };
+        }
+        let mut commits = self.remote.commits.borrow_mut();
+        // The nonce makes every attempt a version of its own, as the hash does in git.
+        let version = Version(message.nonce.clone());
+        assert!(!commits.contains_key(&version), "BUG: nonce {} was used twice", message.nonce);
+        let commit = Commit { parent: parent.cloned(), message: message.to_text(), at_secs, tree: Rc::new(tree) };
+        commits.insert(version.clone(), commit);
+        Ok(version)
+    }
+
+    fn publish(&self, old: Option<&Version>, new: &Version, also: &[RefUpdate]) -> Result<Outcome, Fault> {
+        let own = RefUpdate {
+            name: self.ref_name.clone(),
+            old: old.map(|version| version.0.clone()),
+            new: Some(new.0.clone()),
+        };
+        let updates: Vec<RefUpdate> = std::iter::once(own).chain(also.iter().cloned()).collect();
+        Ok(match self.remote.update(&updates) {
+            Ok(()) => {
+                *self.seen.borrow_mut() = Some(new.clone());
+                Outcome::Applied
+            }
+            Err(ref_name) => Outcome::Lost { ref_name },
+        })
+    }
+
+    fn history(&self, tip: &Version, until: Option<&Version>, count_max: usize) -> Result<Vec<ChainEntry>, Fault> {
+        let mut entries = Vec::new();
+        let mut at = Some(tip.clone());
+        while let Some(version) = at {
+            if Some(&version) == until || entries.len() == count_max {
+                break;
+            }
+            let Commit { parent, message, at_secs, .. } = self.remote.commit(&version)?;
+            entries.push(ChainEntry { version, parent: parent.clone(), message, at_secs });
+            at = parent;
+        }
+        Ok(entries)
+    }
+
+    fn contended(&self) -> bool {
+        self.contended.get()
+    }
+
+    fn set_contended(&self, contended: bool) {
+        self.contended.set(contended);
+    }
+}

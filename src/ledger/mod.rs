@@ -1,0 +1,306 @@
+//! A transactional key–value store on a git ref.
+//!
+//! A ledger is a ref whose commits form one linear chain. Each commit's tree is a snapshot: keys are paths, values are
+//! small blobs. One batch of puts and deletes becomes one commit, published by compare-and-swap. The commit message
+//! carries a line a person can read and, as trailers, the ids of the operations that the commit applied.
+//!
+//! Guarantees: a batch is applied whole or not at all; a ledger never moves from anything but the version that was
+//! read; a lost answer is found again by operation id; a ref that went backwards is an [`Fault::Integrity`], never an
+//! empty ledger. Must not know what the values mean.
+
+mod git_store;
+mod memory;
+mod message;
+mod objects;
+mod place;
+mod refs;
+mod transaction;
+
+pub use git_store::{GitStore, Truth, tracking_ref, transfer_fault};
+pub use memory::{MemoryClone, MemoryRemote};
+pub use message::{Message, OPERATION_TRAILER};
+pub use objects::{Author, Objects};
+pub use place::{Place, RefFormat};
+pub use refs::Refs;
+pub use transaction::{Committed, Decision, Pace, Request, TransactError, transact};
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::ops::ControlFlow;
+
+pub use crate::git::transfer::RefUpdate;
+
+/// The largest value a key may have, in bytes.
+pub const VALUE_BYTES_MAX: usize = 64 * 1024;
+/// The longest key, in bytes.
+pub const KEY_BYTES_MAX: usize = 4096;
+/// How often one compare-and-swap is tried before the transaction gives up.
+pub const ATTEMPTS_MAX: u32 = 64;
+/// How many commits are searched for an operation whose outcome is unknown.
+pub const SEARCH_COMMITS_MAX: usize = 10_000;
+
+/// One version of a ledger: the hexadecimal id of its commit.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Version(pub String);
+
+impl fmt::Display for Version {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// A key: a relative path of components in `a-z 0-9 - _ . =`, safe in any tree on any file system.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(String);
+
+impl Key {
+    /// A key from text that the program itself spells.
+    ///
+    /// # Panics
+    /// When the text is not a key: keys are built by `record` from validated ids, so that is a bug.
+    pub fn new(text: impl Into<String>) -> Key {
+        let text = text.into();
+        assert!(Key::is_valid(&text), "BUG: {text:?} is not a ledger key");
+        Key(text)
+    }
+
+    /// Whether `text` may be a key.
+    pub fn is_valid(text: &str) -> bool {
+        text.len() <= KEY_BYTES_MAX
+            && text.split('/').all(|part| {
+                !part.is_empty()
+                    && !part.starts_with('.')
+                    && part.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'='))
+            })
+    }
+
+    /// The path as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Puts (`Some`) and deletes (`None`) that belong together.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Batch(BTreeMap<Key, Option<Vec<u8>>>);
+
+impl Batch {
+    /// Sets `key` to `value`.
+    pub fn put(&mut self, key: Key, value: impl Into<Vec<u8>>) {
+        self.0.insert(key, Some(value.into()));
+    }
+
+    /// Removes `key`; removing an absent key changes nothing.
+    pub fn delete(&mut self, key: Key) {
+        self.0.insert(key, None);
+    }
+
+    /// What the batch says of `key`, if anything.
+    pub fn get(&self, key: &Key) -> Option<Option<&[u8]>> {
+        self.0.get(key).map(|value| value.as_deref())
+    }
+
+    /// All changes, by key.
+    pub fn iter(&self) -> impl Iterator<Item = (&Key, Option<&[u8]>)> {
+        self.0.iter().map(|(key, value)| (key, value.as_deref()))
+    }
+
+    /// Whether nothing changes.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+/// One commit of the chain, as far as recovery and `log` need it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ChainEntry {
+    /// The commit.
+    pub version: Version,
+    /// Its parent; `None` for the first.
+    pub parent: Option<Version>,
+    /// Its message, unparsed.
+    pub message: String,
+    /// When it was written, in seconds since 1970, by its writer's clock.
+    pub at_secs: u64,
+}
+
+/// What became of an attempt to publish.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Every ref was moved.
+    Applied,
+    /// Nothing was moved, because this ref was not at the expected value.
+    Lost {
+        /// The ref that somebody else moved.
+        ref_name: String,
+    },
+    /// Nothing was moved, because a lock file is in the way; it may go away.
+    Locked {
+        /// What the server said of the lock.
+        reason: String,
+    },
+    /// Nothing was moved, and nothing will be the next time.
+    Refused {
+        /// The ref that was refused.
+        ref_name: String,
+        /// Why, in the words of the one who refused.
+        reason: String,
+    },
+    /// Nothing was moved: the server cannot move several refs as one.
+    NotAtomic,
+    /// Nobody knows whether the refs were moved.
+    Unknown {
+        /// What is known of why.
+        reason: String,
+    },
+}
+
+/// Why a ledger cannot be read or written at all. Conflicts and refusals are not faults.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    /// There is no ledger yet at the truth, and none was ever seen.
+    #[error("there is no {ref_name} on {place} yet")]
+    Absent {
+        /// The ref.
+        ref_name: String,
+        /// Where it was looked for.
+        place: String,
+    },
+    /// The ref went backwards, vanished, or holds what no ledger holds.
+    #[error("{what}")]
+    Integrity {
+        /// What was found, with the ref and versions.
+        what: String,
+    },
+    /// The server wants another identity.
+    #[error("{place} refused the credentials: {said}")]
+    Authentication {
+        /// The server.
+        place: String,
+        /// Its words.
+        said: String,
+    },
+    /// The server was not reached, or asked for a pause.
+    #[error("cannot reach {place}: {said}")]
+    Network {
+        /// The server.
+        place: String,
+        /// What failed.
+        said: String,
+    },
+    /// This repository or remote cannot be used.
+    #[error("{what}")]
+    Environment {
+        /// What is wrong, and with what.
+        what: String,
+    },
+    /// A local file or process failed.
+    #[error("{what}")]
+    Io {
+        /// What was tried, and what the system said.
+        what: String,
+    },
+}
+
+impl Fault {
+    /// An [`Fault::Io`] from an error and what was being done.
+    pub fn io(doing: impl fmt::Display, error: impl fmt::Display) -> Fault {
+        Fault::Io { what: format!("{doing}: {error}") }
+    }
+
+    /// An [`Fault::Integrity`].
+    pub fn integrity(what: impl Into<String>) -> Fault {
+        Fault::Integrity { what: what.into() }
+    }
+}
+
+/// Where a ledger lives: in memory, on a local ref, or on a remote that this clone pushes to.
+///
+/// Every method may fail with a [`Fault`]; none retries.
+pub trait Store {
+    /// Runs `work` while no other process of this clone runs any. Invocations of one clone queue here instead of
+    /// racing each other over the network.
+    fn in_turn<R>(&self, work: impl FnOnce() -> R) -> Result<R, Fault>;
+
+    /// The last version this clone has seen, without asking anybody.
+    fn cached(&self) -> Result<Option<Version>, Fault>;
+
+    /// Asks the truth for its version. A version that does not descend from the cached one is an integrity fault.
+    fn refresh(&self) -> Result<Option<Version>, Fault>;
+
+    /// The value of `key` in `version`.
+    fn get(&self, version: &Version, key: &Key) -> Result<Option<Vec<u8>>, Fault>;
+
+    /// Visits every key below the directory `prefix` with its value, in key order, until `visit` breaks.
+    fn scan(
+        &self,
+        version: &Version,
+        prefix: &str,
+        visit: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Fault>;
+
+    /// Writes the version that follows `parent` by `batch`, without publishing it. `at_secs` dates it.
+    fn write(&self, parent: Option<&Version>, batch: &Batch, message: &Message, at_secs: u64)
+    -> Result<Version, Fault>;
+
+    /// Moves the ledger from `old` to `new`, and the refs in `also` with it: all or none.
+    fn publish(&self, old: Option<&Version>, new: &Version, also: &[RefUpdate]) -> Result<Outcome, Fault>;
+
+    /// The chain from `tip` back to, and without, `until`; at most `count_max` entries, newest first.
+    fn history(&self, tip: &Version, until: Option<&Version>, count_max: usize) -> Result<Vec<ChainEntry>, Fault>;
+
+    /// Whether the last operation of this clone met somebody else's: then the next one had better ask first.
+    fn contended(&self) -> bool;
+
+    /// Remembers the answer to [`Store::contended`].
+    fn set_contended(&self, contended: bool);
+}
+
+/// A readable version of a ledger.
+pub struct Snapshot<'a, S: Store> {
+    store: &'a S,
+    version: Version,
+}
+
+impl<'a, S: Store> Snapshot<'a, S> {
+    /// The snapshot of `version`.
+    pub fn new(store: &'a S, version: Version) -> Self {
+        Snapshot { store, version }
+    }
+
+    /// Which version this is.
+    pub fn version(&self) -> &Version {
+        &self.version
+    }
+
+    /// The value of `key`.
+    pub fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
+        self.store.get(&self.version, key)
+    }
+
+    /// See [`Store::scan`].
+    pub fn scan(&self, prefix: &str, visit: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), Fault> {
+        self.store.scan(&self.version, prefix, visit)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_safe_paths() {
+        for good in ["meta", "tasks/3f/101", "trains/release=2f1.0/car"] {
+            assert!(Key::is_valid(good), "{good}");
+        }
+        for bad in ["", "/a", "a/", "a//b", "..", "a/../b", ".git", "A", "a b", "a\nb", "ü"] {
+            assert!(!Key::is_valid(bad), "{bad}");
+        }
+    }
+}

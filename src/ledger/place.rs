@@ -1,0 +1,83 @@
+//! The repository that a command was started in, whatever its shape.
+//!
+//! Found through gix with the user's environment, so that ownership checks, `GIT_DIR` in hooks, linked worktrees and
+//! bare repositories mean what they mean to git. Everything of ours that is not a ref lives in one directory of the
+//! common git directory, which all linked worktrees share.
+
+use std::path::{Path, PathBuf};
+
+use super::Fault;
+
+/// How a repository stores its refs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RefFormat {
+    /// Loose files and `packed-refs`: gix reads them.
+    Files,
+    /// Reftable: only the `git` program reads them (GIT_FACTS 16).
+    Reftable,
+}
+
+/// A discovered repository.
+pub struct Place {
+    repo: gix::Repository,
+    /// Where the command was started.
+    pub started_in: PathBuf,
+    /// How refs are stored.
+    pub ref_format: RefFormat,
+}
+
+impl Place {
+    /// Finds the repository that `directory` is in.
+    ///
+    /// # Errors
+    /// [`Fault::Environment`] when there is none or it cannot be used.
+    pub fn discover(directory: &Path) -> Result<Place, Fault> {
+        let mut repo = gix::discover_with_environment_overrides(directory).map_err(|error| {
+            let what = error.to_string();
+            Fault::Environment { what: format!("{} is not in a usable git repository: {what}", directory.display()) }
+        })?;
+        // Reading a board walks the same few trees again and again.
+        repo.object_cache_size_if_unset(8 << 20);
+        let _ = repo.make_paths_absolute();
+        let reftable = {
+            let config = repo.config_snapshot();
+            config.string("extensions.refStorage").is_some_and(|format| format.eq_ignore_ascii_case(b"reftable"))
+        };
+        let ref_format = if reftable { RefFormat::Reftable } else { RefFormat::Files };
+        Ok(Place { repo, started_in: directory.to_path_buf(), ref_format })
+    }
+
+    /// The same repository, opened anew: a long-lived handle does not see every pack that others add (GIT_FACTS 27).
+    pub fn reopen(&self) -> Result<Place, Fault> {
+        Place::discover(&self.started_in)
+    }
+
+    pub(super) fn repository(&self) -> &gix::Repository {
+        &self.repo
+    }
+
+    /// The git directory that all worktrees share.
+    pub fn common_dir(&self) -> &Path {
+        self.repo.common_dir()
+    }
+
+    /// The directory for our own files: the queue's lock, caches, records of work under way.
+    pub fn state_dir(&self) -> PathBuf {
+        self.common_dir().join("scrum")
+    }
+
+    /// The root of the worktree the command was started in; `None` in a bare repository.
+    pub fn workdir(&self) -> Option<&Path> {
+        self.repo.workdir()
+    }
+
+    /// Whether the repository has no worktree.
+    pub fn is_bare(&self) -> bool {
+        self.repo.is_bare()
+    }
+
+    /// The hexadecimal length of an object id here: 40 for SHA-1, 64 for SHA-256.
+    pub fn hex_len(&self) -> usize {
+        self.repo.object_hash().len_in_hex()
+    }
+}

@@ -1,0 +1,111 @@
+//! Local refs: read one, move one, move several or none.
+//!
+//! Reading and moving a single cache ref goes through gix where gix can (no process). Everything that must be durable
+//! or all-or-nothing, and every repository with reftables, goes through `git update-ref`.
+
+use std::rc::Rc;
+
+use super::{Fault, Outcome, Place, RefFormat, RefUpdate};
+use crate::git::Git;
+
+/// The local refs of one repository.
+#[derive(Clone)]
+pub struct Refs {
+    place: Rc<Place>,
+    git: Git,
+}
+
+impl Refs {
+    /// The refs of `place`.
+    pub fn new(place: Rc<Place>, git: Git) -> Refs {
+        Refs { place, git }
+    }
+
+    /// The object a ref points to, `None` where there is no such ref.
+    pub fn read(&self, name: &str) -> Result<Option<String>, Fault> {
+        match self.place.ref_format {
+            RefFormat::Files => {
+                let found = self.place.repository().try_find_reference(name);
+                let found = found.map_err(|error| Fault::integrity(format!("cannot read {name}: {error}")))?;
+                let Some(mut reference) = found else { return Ok(None) };
+                let id = reference.peel_to_id();
+                let id = id.map_err(|error| Fault::integrity(format!("cannot follow {name}: {error}")))?;
+                Ok(Some(id.to_string()))
+            }
+            RefFormat::Reftable => {
+                let output = self.git.output(["rev-parse", "--verify", "--quiet", name]);
+                let output = output.map_err(|error| Fault::io("reading a ref", error))?;
+                Ok(output.success().then(|| output.stdout_text().trim().to_owned()))
+            }
+        }
+    }
+
+    /// Sets a ref of our own cache, whatever it was.
+    pub fn set(&self, name: &str, new: &str) -> Result<(), Fault> {
+        match self.place.ref_format {
+            RefFormat::Files => {
+                use gix::refs::transaction::{Change, LogChange, PreviousValue, RefEdit};
+                let id = gix::ObjectId::from_hex(new.as_bytes()).map_err(|error| Fault::io("reading an id", error))?;
+                let edit = RefEdit {
+                    change: Change::Update {
+                        log: LogChange::default(),
+                        expected: PreviousValue::Any,
+                        new: gix::refs::Target::Object(id),
+                    },
+                    name: name.try_into().map_err(|error| Fault::io(format!("the ref name {name}"), error))?,
+                    deref: false,
+                };
+                let edited = self.place.repository().edit_reference(edit);
+                edited.map(|_| ()).map_err(|error| Fault::io(format!("cannot set {name}"), error))
+            }
+            RefFormat::Reftable => {
+                let done = self.git.run(&["update-ref", name, new]);
+                done.map(|_| ()).map_err(|error| Fault::io(format!("cannot set {name}"), error))
+            }
+        }
+    }
+
+    /// Removes a ref of our own cache, if it is there.
+    pub fn forget(&self, name: &str) -> Result<(), Fault> {
+        if self.read(name)?.is_some() {
+            let done = self.git.run(&["update-ref", "-d", name]);
+            done.map_err(|error| Fault::io(format!("cannot remove {name}"), error))?;
+        }
+        Ok(())
+    }
+
+    /// Moves all of `updates`, each from its expected value, durably, or none of them.
+    pub fn transact(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
+        let zero = "0".repeat(self.place.hex_len());
+        let mut script = String::from("start\n");
+        for update in updates {
+            let old = update.old.as_deref().unwrap_or(&zero);
+            match &update.new {
+                Some(new) => script.push_str(&format!("update {} {new} {old}\n", update.name)),
+                None => script.push_str(&format!("delete {} {old}\n", update.name)),
+            }
+        }
+        script.push_str("prepare\ncommit\n");
+        let args = ["-c", "core.fsync=loose-object,pack,reference", "update-ref", "--stdin"];
+        let output = self.git.output_with(args, Some(script.as_bytes()));
+        let output = output.map_err(|error| Fault::io("updating refs", error))?;
+        if output.success() {
+            return Ok(Outcome::Applied);
+        }
+        let said = output.stderr_text();
+        let named = updates.iter().find(|update| said.contains(&format!("'{}'", update.name)));
+        let ref_name = named.map_or_else(|| updates[0].name.clone(), |update| update.name.clone());
+        Ok(if said.contains("File exists") {
+            Outcome::Locked { reason: crate::git::failure::telling_line(&said) }
+        } else if ["but expected", "reference already exists", "unable to resolve reference", "reference is missing"]
+            .iter()
+            .any(|word| said.contains(word))
+        {
+            Outcome::Lost { ref_name }
+        } else if output.code.is_none() {
+            Outcome::Unknown { reason: "git update-ref was killed".to_owned() }
+        } else {
+            Outcome::Refused { ref_name, reason: crate::git::failure::telling_line(&said) }
+        })
+    }
+}

@@ -1,0 +1,12 @@
+//! `git scrum`: many teams of people and agents on one repository, coordinated by the repository itself.
+
+pub mod agent;
+pub mod cli;
+pub mod config;
+pub mod domain;
+pub mod engine;
+pub mod git;
+pub mod ledger;
+pub mod record;
+pub mod repo;
+pub mod session;

@@ -1,0 +1,49 @@
+//! The names of refs.
+
+use crate::domain::{Branch, Fence, TaskId};
+
+/// Where refs of the tool are kept on a remote, unless configured otherwise.
+pub const DEFAULT_PREFIX: &str = "refs/scrum/";
+/// For remotes that take branches and tags only.
+pub const FALLBACK_PREFIX: &str = "refs/heads/scrum-state/";
+
+/// The full names of the tool's refs under one prefix.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RefNames {
+    prefix: String,
+}
+
+impl RefNames {
+    /// Names under `prefix`, which ends with a slash.
+    pub fn new(prefix: &str) -> RefNames {
+        RefNames { prefix: prefix.to_owned() }
+    }
+
+    /// The board.
+    pub fn board(&self) -> String {
+        format!("{}board", self.prefix)
+    }
+
+    /// Project memory.
+    pub fn memory(&self) -> String {
+        format!("{}memory", self.prefix)
+    }
+
+    /// The snapshot of a claim's unfinished work.
+    pub fn wip(&self, task: &TaskId, fence: Fence) -> String {
+        format!("{}wip/{task}-{fence}", self.prefix)
+    }
+}
+
+/// The full name of a branch.
+pub fn branch_ref(branch: &Branch) -> String {
+    format!("refs/heads/{branch}")
+}
+
+/// The branch on which a candidate is offered to a CI system outside.
+pub fn candidate_ref(target: &Branch, position: u64) -> String {
+    format!("refs/heads/scrum/train/{target}/{position}")
+}
+
+/// The notes in which verdicts are attached to tested commits.
+pub const VERDICT_NOTES: &str = "refs/notes/scrum/verdicts";

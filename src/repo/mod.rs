@@ -1,0 +1,249 @@
+//! The code of the repository behind the engine's port: branches, merges, landings and notes, by the `git` program.
+//!
+//! Guarantees: what lands is merged by git itself; a candidate is byte for byte the same on every host that builds it;
+//! a worktree that has the target checked out is moved with it or nothing moves. Must not know tasks or the board.
+
+mod candidate;
+mod checkout;
+mod notes;
+
+use std::path::PathBuf;
+use std::rc::Rc;
+
+use crate::domain::planner::Candidate;
+use crate::domain::{Branch, Car, ObjectId, VerdictRecord};
+use crate::engine::ports::Code;
+use crate::git::transfer::RefOutcome;
+use crate::git::{Cause, Git, GitError, failure};
+use crate::ledger::{Author, Fault, Objects, Outcome, Place, RefUpdate, Refs, Truth, tracking_ref, transfer_fault};
+use crate::record::names::{VERDICT_NOTES, branch_ref};
+
+/// The most paths that are named of a worktree with changes.
+const PATHS_NAMED_MAX: usize = 20;
+
+/// The code of one clone.
+pub struct GitCode {
+    git: Git,
+    refs: Refs,
+    objects: Objects,
+    truth: Truth,
+    same_remote: bool,
+    author: Author,
+    state_dir: PathBuf,
+}
+
+impl GitCode {
+    /// The code at `truth`, seen from `place`. `same_remote`: whether the board lives there too.
+    pub fn new(place: &Rc<Place>, git: Git, truth: Truth, same_remote: bool, author: Author) -> GitCode {
+        GitCode {
+            refs: Refs::new(Rc::clone(place), git.clone()),
+            objects: Objects::new(Rc::clone(place)),
+            git,
+            truth,
+            same_remote,
+            author,
+            state_dir: place.state_dir(),
+        }
+    }
+
+    fn not_atomic_file(&self) -> Option<PathBuf> {
+        match &self.truth {
+            Truth::Local => None,
+            Truth::Remote { name, .. } => Some(self.state_dir.join(format!("not-atomic-{name}"))),
+        }
+    }
+
+    /// Fetches full ref names that may not exist. Those that do not are forgotten here as well.
+    fn fetch(&self, names: Vec<String>) -> Result<(), Fault> {
+        let Truth::Remote { name: remote, url } = &self.truth else { return Ok(()) };
+        let mut wanted = names;
+        wanted.sort();
+        wanted.dedup();
+        while !wanted.is_empty() {
+            let refspecs: Vec<String> =
+                wanted.iter().map(|name| format!("+{name}:{}", tracking_ref(&self.truth, name))).collect();
+            let output = self.git.fetch(url, &refspecs).map_err(|error| Fault::io("fetching", error))?;
+            if output.success() {
+                return Ok(());
+            }
+            let said = output.stderr_text();
+            // Git gives up at the first ref that is not there and names it: the rest is asked for again.
+            let missing = wanted.iter().position(|name| said.contains(&format!("remote ref {name}\n")));
+            match (failure::cause(&said), missing) {
+                (Cause::NoSuchRef, Some(index)) => {
+                    let gone = wanted.remove(index);
+                    self.refs.forget(&tracking_ref(&self.truth, &gone))?;
+                }
+                (cause, _) => return Err(transfer_fault(remote, cause, &failure::telling_line(&said))),
+            }
+        }
+        Ok(())
+    }
+
+    fn read(&self, name: &str) -> Result<Option<ObjectId>, Fault> {
+        self.refs.read(name)?.map(|id| parse(&id)).transpose()
+    }
+}
+
+fn parse(id: &str) -> Result<ObjectId, Fault> {
+    ObjectId::parse(id.trim()).map_err(|error| Fault::integrity(error.to_string()))
+}
+
+fn git_fault(doing: &str, error: GitError) -> Fault {
+    Fault::io(doing, error)
+}
+
+impl Code for GitCode {
+    fn refresh(&self, branches: &[Branch]) -> Result<(), Fault> {
+        if self.truth == Truth::Local {
+            return self.finish_checkouts();
+        }
+        self.fetch(branches.iter().map(branch_ref).collect())
+    }
+
+    fn head(&self, branch: &Branch) -> Result<Option<ObjectId>, Fault> {
+        self.read(&tracking_ref(&self.truth, &branch_ref(branch)))
+    }
+
+    fn local_head(&self, branch: &Branch) -> Result<Option<ObjectId>, Fault> {
+        self.read(&branch_ref(branch))
+    }
+
+    fn uncommitted(&self, branch: &Branch) -> Result<Vec<String>, Fault> {
+        let Some(worktree) = self.worktree_of(branch)? else { return Ok(Vec::new()) };
+        let status =
+            Git::at(worktree).run(&["status", "--porcelain", "--untracked-files=no", "--ignore-submodules=none"]);
+        let status = status.map_err(|error| git_fault("looking for changes", error))?;
+        Ok(status.lines().take(PATHS_NAMED_MAX).map(|line| line.get(3..).unwrap_or(line).to_owned()).collect())
+    }
+
+    fn subject(&self, commit: &ObjectId) -> Result<String, Fault> {
+        let subject = self.git.run(&["log", "-1", "--format=%s", commit.as_str(), "--"]);
+        subject.map_err(|error| git_fault("reading a commit", error))
+    }
+
+    fn contains(&self, tip: &ObjectId, commit: &ObjectId) -> Result<bool, Fault> {
+        if tip == commit {
+            return Ok(true);
+        }
+        if !self.objects.has(commit.as_str()) {
+            // What the tip contains came with the tip.
+            return Ok(false);
+        }
+        let output = self.git.output(["merge-base", "--is-ancestor", commit.as_str(), tip.as_str()]);
+        let output = output.map_err(|error| git_fault("comparing commits", error))?;
+        match output.code {
+            Some(0) => Ok(true),
+            Some(1) => Ok(false),
+            _ => Err(Fault::io("comparing commits", failure::telling_line(&output.stderr_text()))),
+        }
+    }
+
+    fn candidate(&self, base: &ObjectId, car: &Car) -> Result<Candidate, Fault> {
+        candidate::build(&self.git, &self.objects, base, car)
+    }
+
+    fn branch_update(&self, branch: &Branch, commit: &ObjectId) -> Result<Option<RefUpdate>, Fault> {
+        if self.truth == Truth::Local {
+            return Ok(None);
+        }
+        let published = self.head(branch)?;
+        if published.as_ref() == Some(commit) {
+            return Ok(None);
+        }
+        if let Some(published) = &published
+            && !self.contains(commit, published)?
+            && !self.was_ours(branch, published)?
+        {
+            let what = format!("{branch} has commits at the remote that this clone's has not: merge {published} first");
+            return Err(Fault::Environment { what });
+        }
+        Ok(Some(RefUpdate {
+            name: branch_ref(branch),
+            old: published.map(String::from),
+            new: Some(commit.as_str().to_owned()),
+        }))
+    }
+
+    fn lands_atomically(&self) -> bool {
+        self.same_remote && self.not_atomic_file().is_some_and(|file| !file.exists())
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "an adapter: it owns the files of the clone's state directory")]
+    fn set_not_atomic(&self) {
+        if let Some(file) = self.not_atomic_file() {
+            // Only remembered to save a push that would be refused again.
+            let _ = std::fs::write(file, b"");
+        }
+    }
+
+    fn target_ref(&self, target: &Branch) -> String {
+        branch_ref(target)
+    }
+
+    fn publish(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
+        let Truth::Remote { name, url } = &self.truth else { return self.refs.transact(updates) };
+        let report = self.git.push(url, updates, false).map_err(|error| git_fault("pushing", error))?;
+        for (update, outcome) in updates.iter().zip(&report.refs) {
+            let ref_name = update.name.clone();
+            match outcome {
+                RefOutcome::Applied | RefOutcome::UpToDate => {}
+                RefOutcome::Lost | RefOutcome::Skipped => return Ok(Outcome::Lost { ref_name }),
+                RefOutcome::Locked(reason) => return Ok(Outcome::Locked { reason: reason.clone() }),
+                RefOutcome::Refused(reason) => return Ok(Outcome::Refused { ref_name, reason: reason.clone() }),
+                RefOutcome::Unknown if report.cause == Cause::Unclear => {
+                    return Ok(Outcome::Unknown { reason: report.said.clone() });
+                }
+                RefOutcome::Unknown => return Err(transfer_fault(name, report.cause, &report.said)),
+            }
+        }
+        self.applied(updates)?;
+        Ok(Outcome::Applied)
+    }
+
+    fn move_target(&self, target: &Branch, from: &ObjectId, to: &ObjectId) -> Result<Outcome, Fault> {
+        let update = RefUpdate {
+            name: branch_ref(target),
+            old: Some(from.as_str().to_owned()),
+            new: Some(to.as_str().to_owned()),
+        };
+        match &self.truth {
+            Truth::Local => self.move_checked_out(target, from, to, &update),
+            Truth::Remote { .. } => self.publish(&[update]),
+        }
+    }
+
+    fn note(&self, verdict: &VerdictRecord) -> Result<Option<RefUpdate>, Fault> {
+        self.fetch(vec![VERDICT_NOTES.to_owned()])?;
+        let old = self.refs.read(&tracking_ref(&self.truth, VERDICT_NOTES))?;
+        let new = notes::write(&self.objects, &self.author, old.as_deref(), verdict)?;
+        Ok(Some(RefUpdate { name: VERDICT_NOTES.to_owned(), old, new: Some(new) }))
+    }
+
+    fn applied(&self, updates: &[RefUpdate]) -> Result<(), Fault> {
+        if self.truth == Truth::Local {
+            return Ok(());
+        }
+        for update in updates {
+            let tracking = tracking_ref(&self.truth, &update.name);
+            match &update.new {
+                Some(new) => self.refs.set(&tracking, new)?,
+                None => self.refs.forget(&tracking)?,
+            }
+            if let (VERDICT_NOTES, Some(new)) = (update.name.as_str(), &update.new) {
+                // So that `git log --notes=scrum/verdicts` shows them in this clone.
+                self.refs.set(VERDICT_NOTES, new)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl GitCode {
+    /// Whether this clone's branch once was at `commit`: then overwriting it loses nothing of anybody else's.
+    fn was_ours(&self, branch: &Branch, commit: &ObjectId) -> Result<bool, Fault> {
+        let output = self.git.output(["rev-list", "--walk-reflogs", &branch_ref(branch), "--"]);
+        let output = output.map_err(|error| git_fault("reading a reflog", error))?;
+        Ok(output.success() && output.stdout_text().lines().any(|line| line == commit.as_str()))
+    }
+}

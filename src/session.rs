@@ -1,0 +1,449 @@
+//! One invocation in one clone: finds the repository and the truth, reads the settings, and builds the adapters.
+//!
+//! The only module that knows all the others; `cli` sees the engine through it. Nothing is asked over the network here.
+
+#![expect(clippy::disallowed_methods, reason = "the place that keeps the clone's own name in a file")]
+
+use std::cell::OnceCell;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+use crate::agent::{FileJournal, KnownClaims, ScratchChecks, SystemHost, Worktrees};
+use crate::config::{self, Ci, ConfigError, LocalSettings, Pairs, Settings};
+use crate::domain::board::Board;
+use crate::domain::planner::TrainPolicy;
+use crate::domain::{Branch, Fence, Holder, TaskId, Timestamp};
+use crate::engine::{Engine, EngineError, Knowledge, PassSettings};
+use crate::git::Git;
+use crate::ledger::{Author, Fault, GitStore, Objects, Place, Refs, Store, Truth, tracking_ref};
+use crate::record::names::{DEFAULT_PREFIX, RefNames, branch_ref, candidate_ref};
+use crate::repo::GitCode;
+
+/// What an invocation is started with: read once, in `main`.
+#[derive(Debug, Clone)]
+pub struct Start {
+    /// The directory.
+    pub directory: PathBuf,
+    /// The variables of the environment whose names begin with `SCRUM_`, and `USER`.
+    pub environment: Pairs,
+}
+
+/// The board, as commands see it.
+pub type BoardEngine<'a> = Engine<'a, GitStore, SystemHost, FileJournal>;
+
+/// One invocation in one clone.
+pub struct Session {
+    place: Rc<Place>,
+    git: Git,
+    start: Start,
+    git_config: Pairs,
+    local: LocalSettings,
+    author: Author,
+    /// Where the board is.
+    pub truth: Truth,
+    code_truth: Truth,
+    names: RefNames,
+    store: GitStore,
+    /// The machine.
+    pub host: SystemHost,
+    /// Operations under way.
+    pub journal: FileJournal,
+    /// Claims made in this clone.
+    pub claims: KnownClaims,
+    /// The code.
+    pub code: GitCode,
+    settings: OnceCell<Settings>,
+}
+
+/// Why an invocation cannot begin.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SessionError {
+    /// The repository or the remote cannot be used.
+    Fault(Fault),
+    /// The settings cannot be used.
+    Config(ConfigError),
+}
+
+impl From<Fault> for SessionError {
+    fn from(fault: Fault) -> Self {
+        SessionError::Fault(fault)
+    }
+}
+
+impl From<ConfigError> for SessionError {
+    fn from(error: ConfigError) -> Self {
+        SessionError::Config(error)
+    }
+}
+
+impl Session {
+    /// Begins an invocation.
+    pub fn open(start: Start) -> Result<Session, SessionError> {
+        let place = Rc::new(Place::discover(&start.directory)?);
+        // In its worktree, as git itself does: a remote's relative path means the same wherever the user stands.
+        let directory = place.workdir().unwrap_or_else(|| place.common_dir()).to_path_buf();
+        let git = Git::here(directory);
+        let git_config = read_git_config(&git)?;
+        let local = config::local_settings(&git_config, &start.environment);
+        let truth = find_truth(&local, &git_config)?;
+        Session::with_truth(place, git, start, git_config, local, truth)
+    }
+
+    /// The same invocation with another truth: for `init`, which is what settles it.
+    pub fn with_remote(self, remote: &str) -> Result<Session, SessionError> {
+        let truth = truth_at(remote, &self.git_config)?;
+        let Session { place, git, start, git_config, local, .. } = self;
+        Session::with_truth(place, git, start, git_config, local, truth)
+    }
+
+    fn with_truth(
+        place: Rc<Place>,
+        git: Git,
+        start: Start,
+        git_config: Pairs,
+        local: LocalSettings,
+        truth: Truth,
+    ) -> Result<Session, SessionError> {
+        let prefix = local.prefix.clone().unwrap_or_else(|| DEFAULT_PREFIX.to_owned());
+        if !prefix.starts_with("refs/")
+            || !prefix.ends_with('/')
+            || Branch::parse(prefix.trim_end_matches('/')).is_err()
+        {
+            let what = format!("scrum.prefix is {prefix:?}: it must begin with refs/ and end with a slash");
+            return Err(Fault::Environment { what }.into());
+        }
+        let names = RefNames::new(&prefix);
+        let code_truth = match &local.code_remote {
+            Some(remote) => truth_at(remote, &git_config)?,
+            None => truth.clone(),
+        };
+        let author = author(&git_config);
+        let now = start.environment.get("SCRUM_NOW").map(|text| Timestamp::try_from(text.clone()));
+        let now = now.transpose().map_err(|what| ConfigError::BadValue { place: "SCRUM_NOW".to_owned(), what })?;
+        let state_dir = place.state_dir();
+        let same = code_truth == truth;
+        Ok(Session {
+            store: GitStore::new(&place, git.clone(), truth.clone(), author.clone(), &names.board()),
+            code: GitCode::new(&place, git.clone(), code_truth.clone(), same, author.clone()),
+            host: SystemHost::new(now),
+            journal: FileJournal::new(&state_dir),
+            claims: KnownClaims::new(&state_dir),
+            settings: OnceCell::new(),
+            place,
+            git,
+            start,
+            git_config,
+            local,
+            author,
+            truth,
+            code_truth,
+            names,
+        })
+    }
+
+    /// The board's ledger.
+    pub fn store(&self) -> &GitStore {
+        &self.store
+    }
+
+    /// The repository.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// The `git` program in this repository.
+    pub fn git(&self) -> &Git {
+        &self.git
+    }
+
+    /// The names of refs on the truth.
+    pub fn names(&self) -> &RefNames {
+        &self.names
+    }
+
+    /// The board, for whoever works in this clone.
+    pub fn board(&self) -> Result<BoardEngine<'_>, SessionError> {
+        let skew = self.settings()?.tasks.skew;
+        Ok(Engine::new(&self.store, &self.host, &self.journal, self.holder()?, skew))
+    }
+
+    /// Project memory.
+    pub fn memory_store(&self) -> GitStore {
+        GitStore::new(&self.place, self.git.clone(), self.truth.clone(), self.author.clone(), &self.names.memory())
+    }
+
+    /// Project memory in `store`, for whoever works in this clone.
+    pub fn knowledge<'a>(&'a self, store: &'a GitStore) -> Result<Knowledge<'a, GitStore, SystemHost>, SessionError> {
+        Ok(Knowledge { store, host: &self.host, who: self.holder()? })
+    }
+
+    /// Runs checks of this repository.
+    pub fn checks(&self) -> ScratchChecks {
+        ScratchChecks::new(self.git.clone())
+    }
+
+    /// Who works in this clone: configured, or made of the user, the host and a name of the clone's own, so that two
+    /// clones of one user are two holders.
+    pub fn holder(&self) -> Result<Holder, SessionError> {
+        if let Some(name) = &self.local.holder {
+            let holder = Holder::parse(name);
+            return holder.map_err(|error| {
+                ConfigError::BadValue { place: "scrum.holder".to_owned(), what: error.to_string() }.into()
+            });
+        }
+        let user = self.git_config.get("user.name").or_else(|| self.start.environment.get("USER"));
+        let user = words(user.map_or("someone", String::as_str));
+        let host = words(&gethostname::gethostname().to_string_lossy());
+        let holder = format!("{}@{}-{}", cut(&user, 40), cut(&host, 40), self.clone_name()?);
+        Ok(Holder::parse(&holder).expect("words without spaces are a holder"))
+    }
+
+    /// A name of this clone: six random digits that it keeps.
+    fn clone_name(&self) -> Result<String, Fault> {
+        let file = self.place.state_dir().join("clone-name");
+        let read = |file: &Path| fs::read_to_string(file).ok().map(|text| text.trim().to_owned());
+        let usable = |name: &String| name.len() == 6 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if let Some(name) = read(&file).filter(usable) {
+            return Ok(name);
+        }
+        let failed = |error: &dyn std::fmt::Display| Fault::io(format!("cannot write {}", file.display()), error);
+        fs::create_dir_all(self.place.state_dir()).map_err(|error| failed(&error))?;
+        use crate::ledger::Pace;
+        let new = tempfile::NamedTempFile::new_in(self.place.state_dir()).map_err(|error| failed(&error))?;
+        fs::write(new.path(), &self.host.nonce()[..6]).map_err(|error| failed(&error))?;
+        // Of two first commands at once, the first to get here names the clone.
+        let _ = new.persist_noclobber(&file);
+        read(&file).filter(usable).ok_or_else(|| failed(&"it does not hold a name"))
+    }
+
+    /// The settings that hold here, with `.scrum.toml` of the target as this clone last saw it at the truth.
+    pub fn settings(&self) -> Result<&Settings, SessionError> {
+        if let Some(settings) = self.settings.get() {
+            return Ok(settings);
+        }
+        let settings = self.settings_of(&self.target()?)?;
+        Ok(self.settings.get_or_init(|| settings))
+    }
+
+    /// The settings of a target, as this clone last saw it at the truth.
+    pub fn settings_of(&self, target: &Branch) -> Result<Settings, SessionError> {
+        let text = match self.seen_head(target)? {
+            Some(head) => {
+                Objects::new(Rc::clone(&self.place)).file(&head, config::FILE_NAME, config::FILE_BYTES_MAX)?
+            }
+            None => None,
+        };
+        let text = match text.map(String::from_utf8) {
+            None => None,
+            Some(Ok(text)) => Some(text),
+            Some(Err(_)) => {
+                let place = config::FILE_NAME.to_owned();
+                return Err(ConfigError::BadValue { place, what: "it is not text".to_owned() }.into());
+            }
+        };
+        Ok(config::settings(text.as_deref(), &self.git_config, &self.start.environment)?)
+    }
+
+    /// The head of a branch of the code at the truth, as this clone last saw it: by us, or by an ordinary fetch.
+    fn seen_head(&self, branch: &Branch) -> Result<Option<String>, Fault> {
+        let refs = Refs::new(Rc::clone(&self.place), self.git.clone());
+        let name = branch_ref(branch);
+        if let Some(head) = refs.read(&tracking_ref(&self.code_truth, &name))? {
+            return Ok(Some(head));
+        }
+        match &self.code_truth {
+            Truth::Local => Ok(None),
+            Truth::Remote { name, .. } => refs.read(&format!("refs/remotes/{name}/{branch}")),
+        }
+    }
+
+    /// The branch that work lands on: configured, or settled when the board was created.
+    pub fn target(&self) -> Result<Branch, SessionError> {
+        if let Some(name) = &self.local.target {
+            return Branch::parse(name).map_err(|error| {
+                ConfigError::BadValue { place: "scrum.target".to_owned(), what: error.to_string() }.into()
+            });
+        }
+        if let Some(version) = self.store.cached()? {
+            let snapshot = crate::ledger::Snapshot::new(&self.store, version);
+            if let Some(counters) = crate::record::LedgerBoard(Some(&snapshot)).counters()? {
+                return Ok(counters.target);
+            }
+        }
+        self.default_target()
+    }
+
+    /// The branch that work lands on when a board is created: the remote's main branch, or the one checked out here.
+    pub fn default_target(&self) -> Result<Branch, SessionError> {
+        let parse = |name: &str| Branch::parse(name.trim()).ok();
+        if let Some(name) = &self.local.target {
+            return Ok(parse(name).unwrap_or_else(main_branch));
+        }
+        let found = match &self.code_truth {
+            Truth::Remote { name, url } => {
+                let remembered = self.git.run(&["symbolic-ref", "--short", &format!("refs/remotes/{name}/HEAD")]).ok();
+                let remembered = remembered.and_then(|short| parse(short.strip_prefix(&format!("{name}/"))?));
+                remembered.or_else(|| {
+                    let said = self.git.run(&["ls-remote", "--symref", "--", url, "HEAD"]).ok()?;
+                    parse(said.lines().next()?.strip_prefix("ref: refs/heads/")?.split('\t').next()?)
+                })
+            }
+            Truth::Local => self.git.run(&["symbolic-ref", "--short", "HEAD"]).ok().and_then(|name| parse(&name)),
+        };
+        Ok(found.unwrap_or_else(main_branch))
+    }
+
+    /// The worktrees of this repository.
+    pub fn worktrees(&self) -> Result<Worktrees, SessionError> {
+        let settings = &self.settings()?.worktree;
+        let base = self.place.workdir().unwrap_or_else(|| self.place.common_dir());
+        // All worktrees of a repository share one root, whichever of them a command is started in.
+        let main = self.place.common_dir();
+        let base = if main.ends_with(".git") { main.parent().unwrap_or(base) } else { main };
+        let repo = base.file_name().map_or_else(|| "repository".into(), |name| name.to_string_lossy());
+        let root = normalised(&base.join(settings.root.replace("{repo}", repo.trim_end_matches(".git"))));
+        Ok(Worktrees::new(
+            &self.place,
+            self.git.clone(),
+            self.truth.clone(),
+            self.names.clone(),
+            self.author.clone(),
+            root,
+            settings.copy.clone(),
+        ))
+    }
+
+    /// What a pass of the train needs to know.
+    pub fn pass_settings(&self, target: &Branch) -> Result<PassSettings, SessionError> {
+        let settings = self.settings_of(target)?;
+        Ok(PassSettings {
+            target: target.clone(),
+            policy: TrainPolicy { external: settings.train.ci == Ci::External, timeout: settings.train.timeout },
+            check: settings.train.check,
+            rework_lease: settings.train.rework,
+            retries_max: settings.tasks.retries_max,
+            candidate_ref,
+        })
+    }
+
+    /// The fence this clone knows for a task, to be named by whatever is done with the claim.
+    pub fn known_fence(&self, task: &TaskId) -> Option<Fence> {
+        self.claims.get(task).map(|claim| claim.fence)
+    }
+
+    /// Forgets what this invocation had begun: its answer has reached whoever asked.
+    pub fn delivered(&self) {
+        use crate::engine::Journal;
+        self.journal.delivered();
+    }
+
+    /// Remembers in this clone's own configuration where the board is.
+    pub fn remember_remote(&self, remote: &str) -> Result<(), EngineError> {
+        let done = self.git.run(&["config", "--local", "scrum.remote", remote]);
+        done.map(|_| ()).map_err(|error| EngineError::Fault(Fault::io("cannot remember the remote", error)))
+    }
+}
+
+fn main_branch() -> Branch {
+    Branch::parse("main").expect("main is a branch")
+}
+
+/// `git config --list`: the last value of each key wins, as for git itself.
+fn read_git_config(git: &Git) -> Result<Pairs, Fault> {
+    let listed = git.run(&["config", "--list", "-z"]);
+    let listed =
+        listed.map_err(|error| Fault::Environment { what: format!("cannot read the configuration: {error}") })?;
+    let pair = |entry: &str| {
+        let (key, value) = entry.split_once('\n').unwrap_or((entry, "true"));
+        (key.to_owned(), value.to_owned())
+    };
+    let mut pairs = Pairs::new();
+    for (key, value) in listed.split('\0').filter(|entry| !entry.is_empty()).map(pair) {
+        // The first address of a remote is the one that is read.
+        if key.starts_with("remote.") && key.ends_with(".url") {
+            pairs.entry(key).or_insert(value);
+        } else {
+            pairs.insert(key, value);
+        }
+    }
+    Ok(pairs)
+}
+
+/// Where the truth is when nobody says: at `origin`, or the only remote, or here.
+fn find_truth(local: &LocalSettings, git_config: &Pairs) -> Result<Truth, Fault> {
+    if let Some(remote) = &local.remote {
+        return truth_at(remote, git_config);
+    }
+    let remotes: Vec<&str> =
+        git_config.keys().filter_map(|key| key.strip_prefix("remote.")?.strip_suffix(".url")).collect();
+    let preferred = git_config.get("checkout.defaultremote").map(String::as_str);
+    let named = |name: &str| remotes.contains(&name);
+    match (preferred.filter(|name| named(name)), named("origin"), remotes.as_slice()) {
+        (Some(name), _, _) => truth_at(name, git_config),
+        (None, true, _) => truth_at("origin", git_config),
+        (None, false, [only]) => truth_at(only, git_config),
+        (None, false, []) => Ok(Truth::Local),
+        (None, false, _) => Err(Fault::Environment {
+            what: format!("there are several remotes ({}): say which with git scrum init --remote", remotes.join(", ")),
+        }),
+    }
+}
+
+/// The truth at a remote: the name of one, an address, or `.` for this clone.
+fn truth_at(remote: &str, git_config: &Pairs) -> Result<Truth, Fault> {
+    if remote == "." {
+        return Ok(Truth::Local);
+    }
+    let is_name = Branch::parse(remote).is_ok() && !remote.contains('/');
+    match git_config.get(&format!("remote.{remote}.url")) {
+        Some(url) if is_name => Ok(Truth::Remote { name: remote.to_owned(), url: url.clone() }),
+        None if remote.contains("://") || remote.contains('/') || remote.contains(':') => {
+            Ok(Truth::Remote { name: name_of_address(remote), url: remote.to_owned() })
+        }
+        _ => Err(Fault::Environment { what: format!("there is no remote named {remote:?}") }),
+    }
+}
+
+/// An address as part of a ref name.
+fn name_of_address(address: &str) -> String {
+    let kept = address.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' });
+    let name: String = kept.collect();
+    format!("at-{}", cut(name.trim_matches('-'), 100))
+}
+
+fn author(git_config: &Pairs) -> Author {
+    let get = |key: &str, default: &str| {
+        let value = git_config.get(key).map(|value| value.replace(['<', '>', '\n'], " "));
+        value.filter(|value| !value.trim().is_empty()).unwrap_or_else(|| default.to_owned())
+    };
+    Author { name: get("user.name", "git-scrum"), email: get("user.email", "git-scrum@localhost") }
+}
+
+/// Text as one word: letters, digits and a few signs, with `-` for everything else.
+fn words(text: &str) -> String {
+    let kept: String = text
+        .chars()
+        .map(|c| if c.is_alphanumeric() || matches!(c, '.' | '_') { c.to_ascii_lowercase() } else { '-' })
+        .collect();
+    let kept = kept.trim_matches('-');
+    if kept.is_empty() { "someone".to_owned() } else { kept.to_owned() }
+}
+
+fn cut(text: &str, chars_max: usize) -> String {
+    text.chars().take(chars_max).collect()
+}
+
+/// A path without `..` in it, by the text alone.
+fn normalised(path: &Path) -> PathBuf {
+    let mut parts = PathBuf::new();
+    for part in path.components() {
+        match part {
+            std::path::Component::ParentDir => {
+                parts.pop();
+            }
+            other => parts.push(other),
+        }
+    }
+    parts
+}

@@ -1,0 +1,3 @@
+//! Integration tests: real git, real remotes, real processes.
+
+fn main() {}
