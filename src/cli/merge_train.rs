@@ -10,7 +10,7 @@ use super::output::Reply;
 use super::{Context, tasks, view};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
-use crate::domain::planner::in_order;
+use crate::domain::planner::{Action, in_order};
 use crate::domain::{Branch, Command, Outcome, Refusal, Train};
 use crate::engine::{Pass, PassEvent, PassReport};
 use crate::ledger::Pace;
@@ -90,7 +90,9 @@ fn one_pass(context: &Context, target: &Branch, dry_run: bool) -> Result<Reply, 
 
 fn tell(context: &Context, event: &PassEvent) {
     match event {
-        PassEvent::Doing(action) => context.talk.tell(&view::action_line(action)),
+        // The rest is in the answer; a test is what one waits for.
+        PassEvent::Doing(action @ Action::StartRun { .. }) => context.talk.tell(&view::action_line(action)),
+        PassEvent::Doing(_) => {}
         PassEvent::Checked { cars, verdict } => {
             let cars: Vec<&str> = cars.iter().map(|id| id.as_str()).collect();
             context.talk.tell(&format!("check of {}: {verdict}", cars.join(", ")));

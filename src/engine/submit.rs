@@ -7,7 +7,9 @@ use super::ports::{Code, Host};
 use crate::domain::board::Board;
 use crate::domain::claim::{Claim, Grant};
 use crate::domain::command::SubmittedTask;
-use crate::domain::{Branch, CarId, Command, Fence, ObjectId, Outcome, Priority, Refusal, TaskId};
+use crate::domain::{
+    Branch, CarId, Command, Fence, ObjectId, Operation, OperationId, Outcome, Priority, TaskId, rules,
+};
 use crate::ledger::{RefUpdate, Store};
 
 /// What is to be submitted.
@@ -48,7 +50,7 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
     /// Submits a branch. Work in a clone is published by the same push that puts it into the train.
     pub fn submit(&self, request: &SubmitRequest, code: &impl Code) -> Result<Submitted, EngineError> {
         let claim = match &request.task {
-            Some(task) => Some(self.claim_of(task)?),
+            Some(task) => Some(self.own_claim(task, request.fence)?),
             None => None,
         };
         let branch = match (&request.branch, &claim) {
@@ -100,19 +102,21 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         Ok(Submitted { car, commit, branch, position, again })
     }
 
-    fn claim_of(&self, id: &TaskId) -> Result<Claim, EngineError> {
+    /// The claim of a task, if it is the asker's: before anything is looked for on its branch.
+    fn own_claim(&self, id: &TaskId, named: Option<Fence>) -> Result<Claim, EngineError> {
+        let operation = Operation {
+            id: OperationId::parse(&self.host.nonce()).expect("a nonce is an operation id"),
+            by: self.who.clone(),
+            at: self.host.now(),
+            skew: self.skew,
+            command: Command::Renew { task: id.clone(), fence: named, lease: None },
+        };
         self.read(true, |board| {
-            let task = board.task(id)?.ok_or_else(|| Refusal::NoSuchTask(id.clone()))?;
-            let grant = task.summary.claim.map(|fence| board.grant(fence)).transpose()?.flatten();
-            match grant {
+            let (changes, _) = rules::decide(board, &operation)?;
+            let renewed = changes.grants.into_values().flatten().find(|grant| grant.task() == Some(id));
+            match renewed {
                 Some(Grant::Claim(claim)) => Ok(claim),
-                _ => Err(Refusal::WrongState {
-                    task: id.clone(),
-                    state: task.summary.state,
-                    wanted: "be submitted, for nobody holds it",
-                    reason: task.reason,
-                }
-                .into()),
+                _ => unreachable!("BUG: a renewal that is granted renews the claim"),
             }
         })
     }

@@ -12,8 +12,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use super::{
-    Author, Batch, ChainEntry, Fault, Key, Message, Objects, Outcome, Place, RefUpdate, Refs, Store, VALUE_BYTES_MAX,
-    Version,
+    Author, Batch, Cache, ChainEntry, Fault, Key, Message, Objects, Outcome, Place, RefUpdate, Refs, Store,
+    VALUE_BYTES_MAX, Version,
 };
 use crate::git::transfer::{PushReport, RefOutcome};
 use crate::git::{Cause, Git, failure};
@@ -36,6 +36,7 @@ pub enum Truth {
 pub struct GitStore {
     objects: Objects,
     refs: Refs,
+    cache: Cache,
     git: Git,
     truth: Truth,
     author: Author,
@@ -50,6 +51,7 @@ impl GitStore {
         GitStore {
             objects: Objects::new(Rc::clone(place)),
             refs: Refs::new(Rc::clone(place), git.clone()),
+            cache: Cache::new(place, git.clone()),
             tracking: tracking_ref(&truth, ref_name),
             git,
             truth,
@@ -86,7 +88,7 @@ impl GitStore {
         if outcome == Outcome::Applied
             && let Some(new) = &updates[0].new
         {
-            self.refs.set(&self.tracking, new)?;
+            self.cache.set(&self.tracking, new)?;
         }
         Ok(outcome)
     }
@@ -171,7 +173,7 @@ impl Store for GitStore {
         let seen = self.cached()?;
         // Without a plus sign: git refuses, and so reports, a ref that went backwards.
         let refspec = format!("{}:{}", self.ref_name, self.tracking);
-        let output = self.git.fetch(url, &[refspec]).map_err(|error| Fault::io("fetching", error))?;
+        let output = self.cache.fetch(url, &[refspec])?;
         if output.success() {
             return self.cached();
         }

@@ -8,6 +8,7 @@
 //! read; a lost answer is found again by operation id; a ref that went backwards is an [`Fault::Integrity`], never an
 //! empty ledger. Must not know what the values mean.
 
+mod cache;
 mod git_store;
 mod memory;
 mod message;
@@ -16,6 +17,7 @@ mod place;
 mod refs;
 mod transaction;
 
+pub use cache::Cache;
 pub use git_store::{GitStore, Truth, tracking_ref, transfer_fault};
 pub use memory::{MemoryClone, MemoryRemote};
 pub use message::{Message, OPERATION_TRAILER};

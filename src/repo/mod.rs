@@ -15,7 +15,9 @@ use crate::domain::{Branch, Car, ObjectId, VerdictRecord};
 use crate::engine::ports::Code;
 use crate::git::transfer::RefOutcome;
 use crate::git::{Cause, Git, GitError, failure};
-use crate::ledger::{Author, Fault, Objects, Outcome, Place, RefUpdate, Refs, Truth, tracking_ref, transfer_fault};
+use crate::ledger::{
+    Author, Cache, Fault, Objects, Outcome, Place, RefUpdate, Refs, Truth, tracking_ref, transfer_fault,
+};
 use crate::record::names::{VERDICT_NOTES, branch_ref};
 
 /// The most paths that are named of a worktree with changes.
@@ -25,6 +27,7 @@ const PATHS_NAMED_MAX: usize = 20;
 pub struct GitCode {
     git: Git,
     refs: Refs,
+    cache: Cache,
     objects: Objects,
     truth: Truth,
     same_remote: bool,
@@ -37,6 +40,7 @@ impl GitCode {
     pub fn new(place: &Rc<Place>, git: Git, truth: Truth, same_remote: bool, author: Author) -> GitCode {
         GitCode {
             refs: Refs::new(Rc::clone(place), git.clone()),
+            cache: Cache::new(place, git.clone()),
             objects: Objects::new(Rc::clone(place)),
             git,
             truth,
@@ -62,7 +66,7 @@ impl GitCode {
         while !wanted.is_empty() {
             let refspecs: Vec<String> =
                 wanted.iter().map(|name| format!("+{name}:{}", tracking_ref(&self.truth, name))).collect();
-            let output = self.git.fetch(url, &refspecs).map_err(|error| Fault::io("fetching", error))?;
+            let output = self.cache.fetch(url, &refspecs)?;
             if output.success() {
                 return Ok(());
             }
@@ -72,7 +76,7 @@ impl GitCode {
             match (failure::cause(&said), missing) {
                 (Cause::NoSuchRef, Some(index)) => {
                     let gone = wanted.remove(index);
-                    self.refs.forget(&tracking_ref(&self.truth, &gone))?;
+                    self.cache.forget(&tracking_ref(&self.truth, &gone))?;
                 }
                 (cause, _) => return Err(transfer_fault(remote, cause, &failure::telling_line(&said))),
             }
@@ -227,12 +231,12 @@ impl Code for GitCode {
         for update in updates {
             let tracking = tracking_ref(&self.truth, &update.name);
             match &update.new {
-                Some(new) => self.refs.set(&tracking, new)?,
-                None => self.refs.forget(&tracking)?,
+                Some(new) => self.cache.set(&tracking, new)?,
+                None => self.cache.forget(&tracking)?,
             }
             if let (VERDICT_NOTES, Some(new)) = (update.name.as_str(), &update.new) {
                 // So that `git log --notes=scrum/verdicts` shows them in this clone.
-                self.refs.set(VERDICT_NOTES, new)?;
+                self.cache.set(VERDICT_NOTES, new)?;
             }
         }
         Ok(())

@@ -1,3 +1,11 @@
 //! Integration tests: real git, real remotes, real processes.
 
-fn main() {}
+#[path = "../support/mod.rs"]
+mod support;
+
+mod claims;
+mod contract;
+mod kill;
+mod main_job;
+mod scrum;
+mod worktrees;

@@ -23,7 +23,8 @@ pub(super) fn lock<B: Board>(
     }
     take_back_expired(draft, operation)?;
     for grant in draft.grants()? {
-        let own = matches!(&grant, Grant::Lock(lock) if lock.holder == operation.by);
+        // What one holds oneself, by a lock or by a claim, is not in one's own way.
+        let own = *grant.holder() == operation.by;
         if let (false, Some((wanted, held))) = (own, grant.conflict(patterns, mode)) {
             return Err(Stop::Refused(Refusal::Locked {
                 wanted,

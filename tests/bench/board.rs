@@ -1,0 +1,294 @@
+//! Boards as they look after months of work, written in one go.
+//!
+//! The records are made by the library itself, as every command makes them. What a command would need one push for
+//! each is streamed into the server's repository by `git fast-import` instead, a few hundred tasks to a commit: the
+//! history is shorter than a real one, the last tree is the same.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::Stdio;
+
+use git_scrum::domain::claim::{Claim, Lease};
+use git_scrum::domain::{
+    Branch, Changes, Command, Counters, Fence, Grant, Holder, Label, ObjectId, Operation, OperationId, Outcome,
+    Pattern, Priority, Seconds, Size, Summary, Task, TaskId, TaskState, Timestamp,
+};
+use git_scrum::ledger::{Batch, MemoryClone, Message};
+use git_scrum::record::{LedgerBoard, Recorded, encode_changes, encode_operations};
+
+use crate::support::Sandbox;
+
+/// The ref that boards are on.
+pub const BOARD: &str = "refs/scrum/board";
+
+/// Tasks in one commit: a whole number of index records, so that no record of the index is written by two commits.
+const TASKS_PER_COMMIT: u64 = 640;
+/// Fences from one live claim to the next: what lies between was given back or has landed.
+const FENCE_STEP: u64 = 3;
+
+/// How large a board is.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    /// What the tables call it.
+    pub name: &'static str,
+    /// Tasks that are not closed.
+    pub open: u64,
+    /// Tasks that are.
+    pub closed: u64,
+    /// Whether open tasks are of every age, one in each few closed ones; or, as is usual, the youngest.
+    pub scattered: bool,
+}
+
+impl Shape {
+    fn tasks(self) -> u64 {
+        self.open + self.closed
+    }
+
+    /// Whether the task of this age is closed.
+    fn is_closed(self, seq: u64) -> bool {
+        if self.scattered {
+            // The open ones lie evenly among all.
+            seq * self.open / self.tasks() == (seq - 1) * self.open / self.tasks()
+        } else {
+            seq <= self.closed
+        }
+    }
+
+    /// How many tasks are in somebody's hands: bounded by the number of workers, not of tasks.
+    fn claims(self) -> u64 {
+        (self.open / 10).min(100)
+    }
+}
+
+/// Writes the board of this shape to the bare repository, as one pack.
+pub fn write(sandbox: &Sandbox, bare: &Path, shape: Shape) {
+    let mut import = sandbox
+        .command("git")
+        .args(["fast-import", "--quiet", "--done"])
+        .current_dir(bare)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("git is installed");
+    let mut stream = std::io::BufWriter::new(import.stdin.take().expect("standard input is piped"));
+    let mut maker = Maker::new(shape);
+    let mut seq = 1;
+    while seq <= shape.tasks() {
+        // The first has one task less: ages begin with 1, records of the index with 0.
+        let end = ((seq / TASKS_PER_COMMIT + 1) * TASKS_PER_COMMIT).min(shape.tasks() + 1);
+        let last = end > shape.tasks();
+        let (batch, message) = maker.commit(seq..end, last);
+        write_commit(&mut stream, &batch, &message, seq).expect("git fast-import reads");
+        seq = end;
+    }
+    writeln!(stream, "done").and_then(|()| stream.flush()).expect("git fast-import reads");
+    drop(stream);
+    assert!(import.wait().expect("it was started").success(), "git fast-import failed");
+    // As the server's own housekeeping leaves it.
+    sandbox.git(bare, &["repack", "-a", "-d", "-q"]);
+    sandbox.git(bare, &["pack-refs", "--all"]);
+}
+
+/// Copies a bare repository: the same board on another server.
+pub fn copy(from: &Path, to: &Path) {
+    for entry in fs::read_dir(from).expect("the repository is there").map(|entry| entry.expect("and readable")) {
+        let target = to.join(entry.file_name());
+        if entry.file_type().expect("files have a type").is_dir() {
+            fs::create_dir_all(&target).expect("the sandbox is writable");
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), &target).expect("the sandbox is writable");
+        }
+    }
+}
+
+fn write_commit(stream: &mut impl Write, batch: &Batch, message: &str, seq: u64) -> std::io::Result<()> {
+    let at = 1_780_000_000 + seq;
+    writeln!(stream, "commit {BOARD}\ncommitter Ada Example <ada@example.test> {at} +0000")?;
+    writeln!(stream, "data {}\n{message}", message.len())?;
+    // The operations of the commit before.
+    writeln!(stream, "D operations")?;
+    for (key, value) in batch.iter() {
+        match value {
+            Some(value) => {
+                writeln!(stream, "M 100644 inline {key}\ndata {}", value.len())?;
+                stream.write_all(value)?;
+                writeln!(stream)?;
+            }
+            None => writeln!(stream, "D {key}")?,
+        }
+    }
+    writeln!(stream)
+}
+
+/// Makes tasks that differ as real ones do.
+struct Maker {
+    shape: Shape,
+    claims: u64,
+    fence: u64,
+    now: u64,
+}
+
+impl Maker {
+    fn new(shape: Shape) -> Maker {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
+        Maker { shape, claims: 0, fence: shape.closed, now: now.as_secs() }
+    }
+
+    /// The batch and the message of the commit that adds the tasks of these ages.
+    fn commit(&mut self, seqs: std::ops::Range<u64>, last: bool) -> (Batch, String) {
+        let mut changes = Changes::default();
+        let first = seqs.start;
+        for seq in seqs.clone() {
+            let mut task = self.task(seq);
+            let open = !task.summary.state.is_closed();
+            // Every tenth open task waits for another open one of the same commit.
+            if open && seq % 10 == 7 {
+                let needed = (first..seq).rev().map(id).find(|id| {
+                    changes.tasks.get(id).is_some_and(|needed: &Task| needed.summary.state == TaskState::Queued)
+                });
+                if let Some(needed) = needed.and_then(|id| changes.tasks.get_mut(&id)) {
+                    needed.needed_by.push(task.summary.id.clone());
+                    task.summary.needs.push(needed.summary.id.clone());
+                    task.summary.state = TaskState::Blocked;
+                }
+            }
+            changes.tasks.insert(task.summary.id.clone(), task);
+        }
+        if last {
+            self.claim_some(&mut changes);
+        }
+        let fence = Fence(self.fence);
+        let target = parse::<Branch>("main");
+        changes.counters = Some(Counters { target: target.clone(), fence, seq: seqs.end - 1, numbered: seqs.end - 1 });
+        let board: LedgerBoard<'_, '_, MemoryClone> = LedgerBoard(None);
+        let mut batch = encode_changes(&board, &changes).expect("there is nothing to read");
+        let operation = Operation {
+            id: OperationId::parse(&format!("{first:032x}")).expect("32 digits"),
+            by: parse::<Holder>("ada@host-a1b2c3"),
+            at: Timestamp::from_secs(self.now),
+            skew: Seconds(5),
+            command: Command::Init { target },
+        };
+        let message = Message {
+            lines: vec![format!("add {} to {}", first, seqs.end - 1)],
+            operations: vec![operation.id.as_str().to_owned()],
+            nonce: format!("{first:032x}"),
+        };
+        let recorded = Recorded { operation, outcome: Outcome::Board { created: false } };
+        encode_operations::<MemoryClone>(None, &[recorded], &mut batch).expect("there is nothing to read");
+        (batch, message.to_text())
+    }
+
+    fn task(&self, seq: u64) -> Task {
+        let closed = self.shape.is_closed(seq);
+        let mixed = mix(seq);
+        let part = PARTS[(mixed % PARTS.len() as u64) as usize];
+        let priority = match mixed % 50 {
+            0 => Priority::P0,
+            1..=11 => Priority::P1,
+            12..=40 => Priority::P2,
+            _ => Priority::P3,
+        };
+        let state = match (closed, mixed % 8) {
+            (false, _) => TaskState::Queued,
+            (true, 0) => TaskState::Done,
+            (true, _) => TaskState::Landed,
+        };
+        let summary = Summary {
+            id: id(seq),
+            seq,
+            title: format!("{} {part} when the {}", VERBS[(mixed / 7 % 6) as usize], TROUBLES[(mixed / 11 % 6) as usize]),
+            state,
+            priority,
+            kind: Some(parse::<Label>(["bug", "feature", "chore"][(mixed / 3 % 3) as usize])),
+            size: [Some(Size::Small), Some(Size::Medium), Some(Size::Large), None][(mixed / 5 % 4) as usize],
+            labels: vec![parse::<Label>(&format!("area/{part}"))],
+            needs: Vec::new(),
+            // Half of the tasks say what they will touch; two in a few hundred meet.
+            paths: if mixed % 2 == 0 {
+                vec![Pattern::parse(&format!("src/{part}/m{}/**", mixed % 997)).expect("a pattern")]
+            } else {
+                Vec::new()
+            },
+            claim: None,
+        };
+        Task {
+            summary,
+            needed_by: Vec::new(),
+            created_at: Timestamp::from_secs(1_780_000_000 + seq),
+            created_by: parse::<Holder>("ada@host-a1b2c3"),
+            grants: u32::from(closed),
+            failures: 0,
+            held_back: false,
+            reason: None,
+            closed_at: closed.then(|| Timestamp::from_secs(1_780_900_000 + seq)),
+            landed_as: (state == TaskState::Landed)
+                .then(|| ObjectId::parse(&format!("{:040x}", u128::from(mixed) << 64 | u128::from(seq))).expect("40 digits")),
+            body: format!(
+                "Seen in build {mixed:x} of {part}.\n\nSteps:\n\n1. Start {part} with the default settings.\n2. Wait \
+                 until the {}.\n3. Look at the log: request {:x} is answered twice.\n\nIt should be answered once. \
+                 Reported by {} customers so far.\n",
+                TROUBLES[(mixed / 13 % 6) as usize],
+                mix(mixed),
+                mixed % 90,
+            ),
+        }
+    }
+
+    /// Puts queued tasks of the last commit into somebody's hands.
+    fn claim_some(&mut self, changes: &mut Changes) {
+        let mut free: Vec<&mut Task> =
+            changes.tasks.values_mut().filter(|task| task.summary.state == TaskState::Queued).collect();
+        free.sort_by_key(|task| std::cmp::Reverse(task.summary.seq));
+        for task in free.into_iter().take(self.shape.claims() as usize) {
+            self.fence += FENCE_STEP;
+            self.claims += 1;
+            let fence = Fence(self.fence);
+            task.grants += 1;
+            task.summary.state = TaskState::Claimed;
+            task.summary.claim = Some(fence);
+            let claim = Claim {
+                fence,
+                task: task.summary.id.clone(),
+                holder: parse::<Holder>(&format!("agent-{}@host-d4e5f6", self.claims)),
+                team: None,
+                branch: parse::<Branch>(&format!("ai-feature/issue-{}", task.summary.id)),
+                paths: task.summary.paths.clone(),
+                lease: Lease { renewed_at: Timestamp::from_secs(self.now), length: Seconds(86_400) },
+                submitted: false,
+            };
+            changes.grants.insert(fence, Some(Grant::Claim(claim)));
+        }
+    }
+}
+
+const PARTS: [&str; 12] = [
+    "parser", "scheduler", "storage", "session", "billing", "search", "export", "gateway", "editor", "worker",
+    "metrics", "login",
+];
+const VERBS: [&str; 6] = ["Fix the", "Retry the", "Speed up the", "Simplify the", "Test the", "Document the"];
+const TROUBLES: [&str; 6] = [
+    "connection is lost half-way",
+    "queue is longer than a page",
+    "clock of the host jumps",
+    "input has no final newline",
+    "cache was emptied meanwhile",
+    "answer arrives after the time-out",
+];
+
+fn id(seq: u64) -> TaskId {
+    parse::<TaskId>(&seq.to_string())
+}
+
+/// Spreads numbers (Steele, Lea and Flood's SplitMix64), so that neighbours have nothing in common.
+fn mix(number: u64) -> u64 {
+    let mut z = number.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+fn parse<T: std::str::FromStr<Err: std::fmt::Debug>>(text: &str) -> T {
+    text.parse().expect("text of this file is well-formed")
+}
