@@ -8,4 +8,5 @@ mod contract;
 mod kill;
 mod main_job;
 mod scrum;
+mod tour;
 mod worktrees;
