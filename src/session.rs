@@ -90,6 +90,11 @@ impl Session {
         Session::with_truth(place, git, start, git_config, local, truth)
     }
 
+    /// The same invocation begun anew: a long-lived view of a repository misses what others add (GIT_FACTS 27).
+    pub fn reopen(&self) -> Result<Session, SessionError> {
+        Session::open(self.start.clone())
+    }
+
     /// The same invocation with another truth: for `init`, which is what settles it.
     pub fn with_remote(self, remote: &str) -> Result<Session, SessionError> {
         let truth = truth_at(remote, &self.git_config)?;
@@ -180,7 +185,7 @@ impl Session {
 
     /// Runs checks of this repository.
     pub fn checks(&self) -> ScratchChecks {
-        ScratchChecks::new(self.git.clone())
+        ScratchChecks::new(self.git.clone(), &self.place.state_dir())
     }
 
     /// Who works in this clone: configured, or made of the user, the host and a name of the clone's own, so that two

@@ -2,9 +2,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "an adapter: it starts the check that the target branch configures")]
 
-use std::path::Path;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
+
+use rustix::fs::{FlockOperation, flock};
 
 use crate::domain::ObjectId;
 use crate::engine::ports::{CheckResult, Checks};
@@ -16,17 +19,55 @@ use crate::ledger::Fault;
 const OUTPUT_READ_BYTES_MAX: usize = 8 << 20;
 /// How much of a check's output is handed on.
 const OUTPUT_KEPT_BYTES_MAX: usize = 24 * 1024;
+/// How the names of scratch directories begin, and what the worktree in one is called.
+const SCRATCH_PREFIX: &str = "git-scrum-check-";
+const WORKTREE: &str = "worktree";
 
 /// Runs checks in worktrees under the system's directory for temporary files: outside the repository, so that a build
 /// tool that looks for its configuration in directories above finds none.
+///
+/// Each scratch directory is noted in a file of the clone that is locked as long as its check runs: what a killed pass
+/// left behind is removed by the next.
 pub struct ScratchChecks {
     git: Git,
+    notes: PathBuf,
 }
 
 impl ScratchChecks {
-    /// Checks of commits of the repository that `git` is in.
-    pub fn new(git: Git) -> ScratchChecks {
-        ScratchChecks { git }
+    /// Checks of commits of the repository that `git` is in, and whose state directory this is.
+    pub fn new(git: Git, state_dir: &Path) -> ScratchChecks {
+        ScratchChecks { git, notes: state_dir.join("scratch") }
+    }
+
+    /// Notes a scratch directory. The note holds as long as the file is open.
+    fn note(&self, scratch: &Path) -> Result<(File, PathBuf), Fault> {
+        let failed = |error: &dyn std::fmt::Display| Fault::io("cannot note a scratch directory", error);
+        fs::create_dir_all(&self.notes).map_err(|error| failed(&error))?;
+        let file = tempfile::Builder::new().prefix("check-").tempfile_in(&self.notes);
+        let (file, path) = file.and_then(|file| file.keep().map_err(Into::into)).map_err(|error| failed(&error))?;
+        flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| failed(&error))?;
+        fs::write(&path, scratch.to_string_lossy().as_bytes()).map_err(|error| failed(&error))?;
+        Ok((file, path))
+    }
+
+    /// Removes the scratch directories of passes that are gone.
+    fn sweep(&self) {
+        let Ok(entries) = fs::read_dir(&self.notes) else { return };
+        for entry in entries.flatten() {
+            let note = entry.path();
+            let Ok(file) = File::open(&note) else { continue };
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                continue;
+            }
+            let scratch = PathBuf::from(fs::read_to_string(&note).unwrap_or_default());
+            let ours = scratch.file_name().is_some_and(|name| name.to_string_lossy().starts_with(SCRATCH_PREFIX));
+            if ours {
+                self.clean_up(&scratch.join(WORKTREE));
+                // What cannot be removed now is left to whoever cleans the directory for temporary files.
+                let _ = fs::remove_dir_all(&scratch);
+            }
+            let _ = fs::remove_file(&note);
+        }
     }
 
     fn check_out(&self, commit: &ObjectId, path: &Path) -> Result<(), Fault> {
@@ -49,9 +90,11 @@ impl Checks for ScratchChecks {
         let Some((program, args)) = argv.split_first() else {
             return Err(Fault::Environment { what: "the check is empty".to_owned() });
         };
-        let scratch = tempfile::Builder::new().prefix("git-scrum-check-").tempdir();
+        self.sweep();
+        let scratch = tempfile::Builder::new().prefix(SCRATCH_PREFIX).tempdir();
         let scratch = scratch.map_err(|error| Fault::io("cannot make a scratch directory", error))?;
-        let path = scratch.path().join("worktree");
+        let (_noted, note) = self.note(scratch.path())?;
+        let path = scratch.path().join(WORKTREE);
         self.check_out(commit, &path)?;
         let mut command = Command::new(program);
         command.args(args).current_dir(&path).env("SCRUM_COMMIT", commit.as_str()).env("CI", "true");
@@ -63,6 +106,7 @@ impl Checks for ScratchChecks {
         let ended = process::run(&mut command, None, bounds);
         let took = begun.elapsed();
         self.clean_up(&path);
+        let _ = fs::remove_file(note);
         Ok(match ended {
             Ok(output) => {
                 let text = format!("{}{}", output.stdout_text(), output.stderr_text());

@@ -192,15 +192,16 @@ fn change(context: &Context, command: Command, word: &str) -> Result<Reply, CliE
 /// Makes passes until interrupted. What fails for the moment is said and tried again; what will not get better ends it.
 fn watch(context: &Context, target: &Branch) -> Result<Reply, CliError> {
     loop {
-        match one_pass(context, target, false) {
-            Ok(_) => {}
-            Err(error) if error.may_pass() => context.talk.say(&error.to_text()),
+        let now = Context { session: context.session.reopen()?, talk: context.talk };
+        match one_pass(&now, target, false) {
+            Ok(reply) => now.talk.tell(reply.text().trim_end()),
+            Err(error) if error.may_pass() => now.talk.say(error.to_text().trim_end()),
             Err(error) => return Err(error),
         }
-        context.session.delivered();
-        let rest = context.session.settings_of(target)?.train.interval.0.max(1);
+        now.session.delivered();
+        let rest = now.session.settings_of(target)?.train.interval.0.max(1);
         // Passes of several hosts should not fall together.
-        let jitter = context.session.host.below(rest * 200);
-        context.session.host.wait(Duration::from_millis(rest * 900 + jitter));
+        let jitter = now.session.host.below(rest * 200);
+        now.session.host.wait(Duration::from_millis(rest * 900 + jitter));
     }
 }

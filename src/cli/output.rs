@@ -33,6 +33,11 @@ impl Reply {
         Reply { data, text: text.into(), exit: 0, session: RefCell::new(None) }
     }
 
+    /// What it says to people.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
     /// The same answer, as a no.
     pub fn no(mut self) -> Reply {
         self.exit = 1;

@@ -47,11 +47,6 @@ impl Place {
         Ok(Place { repo, started_in: directory.to_path_buf(), ref_format })
     }
 
-    /// The same repository, opened anew: a long-lived handle does not see every pack that others add (GIT_FACTS 27).
-    pub fn reopen(&self) -> Result<Place, Fault> {
-        Place::discover(&self.started_in)
-    }
-
     pub(super) fn repository(&self) -> &gix::Repository {
         &self.repo
     }

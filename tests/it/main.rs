@@ -1,5 +1,7 @@
 //! Integration tests: real git, real remotes, real processes.
 
+#![expect(clippy::disallowed_methods, reason = "tests start processes, make files and read the environment themselves")]
+
 #[path = "../support/mod.rs"]
 mod support;
 
