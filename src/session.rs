@@ -179,8 +179,11 @@ impl Session {
     }
 
     /// Project memory in `store`, for whoever works in this clone.
-    pub fn knowledge<'a>(&'a self, store: &'a GitStore) -> Result<Knowledge<'a, GitStore, SystemHost>, SessionError> {
-        Ok(Knowledge { store, host: &self.host, who: self.holder()? })
+    pub fn knowledge<'a>(
+        &'a self,
+        store: &'a GitStore,
+    ) -> Result<Knowledge<'a, GitStore, SystemHost, FileJournal>, SessionError> {
+        Ok(Knowledge { store, host: &self.host, journal: &self.journal, who: self.holder()? })
     }
 
     /// Runs checks of this repository.

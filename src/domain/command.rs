@@ -319,6 +319,8 @@ pub enum Command {
         target: Branch,
         /// The cars that land, in order.
         cars: Vec<CarId>,
+        /// Their commits, in the same order: a car that was submitted again since is another.
+        commits: Vec<ObjectId>,
         /// Where the target is.
         from: ObjectId,
         /// Where it goes.
@@ -339,6 +341,8 @@ pub enum Command {
         target: Branch,
         /// The cars, in order.
         cars: Vec<CarId>,
+        /// Their commits, in the same order: a car that was submitted again since is another.
+        commits: Vec<ObjectId>,
         /// Where the target was.
         from: ObjectId,
         /// Where it is.

@@ -45,6 +45,8 @@ pub struct Landing {
     pub to: ObjectId,
     /// The cars that land by it, in order.
     pub cars: Vec<CarId>,
+    /// Their commits, in the same order.
+    pub commits: Vec<ObjectId>,
     /// When it was announced.
     pub at: Timestamp,
 }

@@ -85,15 +85,15 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
         let own = OperationId::parse(&self.host.nonce()).expect("a nonce is an operation id");
         let mut resumed = None;
         if how.journaled {
-            let request = toml::to_string(&command).unwrap_or_default();
+            // Agents of one clone ask the same in their own names.
+            let request = format!("{}\n{}", self.who, toml::to_string(&command).unwrap_or_default());
             resumed = self.journal.begin(&own, &request, self.store.cached()?.as_ref())?;
         }
-        let (id, base) = resumed.map_or((own, None), |resumed| (resumed.id, resumed.base));
+        let (id, resumed_from) = resumed.map_or((own, None), |resumed| (resumed.id, Some(resumed.base)));
         let operation = Operation { id, by: self.who.clone(), at: self.host.now(), skew: self.skew, command };
         let ids = [operation.id.as_str().to_owned()];
-        let resumed = base.is_some();
-        let request =
-            Request { operations: &ids, at_secs: operation.at.as_secs(), fresh: how.fresh, resumed_from: base };
+        let resumed = resumed_from.is_some();
+        let request = Request { operations: &ids, at_secs: operation.at.as_secs(), fresh: how.fresh, resumed_from };
         let committed: Committed<Result<Outcome, Refusal>> = transact(
             self.store,
             self.host,

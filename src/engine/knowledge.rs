@@ -2,6 +2,7 @@
 //! never changed, except that a newer one may take its place.
 
 use super::error::EngineError;
+use super::journal::Journal;
 use super::ports::Host;
 use crate::domain::memory::{ENTRY_BYTES_MAX, Entry, MemoryKind};
 use crate::domain::{Holder, ObjectId, OperationId, Pattern, Refusal};
@@ -9,11 +10,13 @@ use crate::ledger::{Batch, Decision, Fault, Request, Snapshot, Store, transact};
 use crate::record;
 
 /// The memory of one clone, for one author.
-pub struct Knowledge<'a, S, H> {
+pub struct Knowledge<'a, S, H, J> {
     /// The ledger.
     pub store: &'a S,
     /// Clock and randomness.
     pub host: &'a H,
+    /// Operations under way.
+    pub journal: &'a J,
     /// Who writes.
     pub who: Holder,
 }
@@ -35,7 +38,7 @@ pub struct NewEntry {
     pub supersedes: Option<String>,
 }
 
-impl<S: Store, H: Host> Knowledge<'_, S, H> {
+impl<S: Store, H: Host, J: Journal> Knowledge<'_, S, H, J> {
     /// Adds an entry. Writers on other hosts are never overwritten: whoever is second goes after the first.
     pub fn add(&self, new: &NewEntry) -> Result<Entry, EngineError> {
         let printable =
@@ -49,10 +52,13 @@ impl<S: Store, H: Host> Knowledge<'_, S, H> {
             let what = "memory entry in bytes";
             return Err(Refusal::TooLarge { what, size, size_max: ENTRY_BYTES_MAX }.into());
         }
-        let id = OperationId::parse(&self.host.nonce()).expect("a nonce is an operation id");
+        let own = OperationId::parse(&self.host.nonce()).expect("a nonce is an operation id");
+        let request = format!("{}\nmemory add {new:?}", self.who);
+        let resumed = self.journal.begin(&own, &request, self.store.cached()?.as_ref())?;
+        let (id, resumed_from) = resumed.map_or((own, None), |resumed| (resumed.id, Some(resumed.base)));
         let at = self.host.now();
         let operations = [id.as_str().to_owned()];
-        let request = Request { operations: &operations, at_secs: at.as_secs(), fresh: false, resumed_from: None };
+        let request = Request { operations: &operations, at_secs: at.as_secs(), fresh: false, resumed_from };
         let entry = |supersedes| Entry {
             id: id.clone(),
             kind: new.kind,

@@ -127,8 +127,12 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             );
             let mut seen = self.observe(&cars)?;
             if let Some(landing) = &train.landing {
-                let what = self.finish_landing(landing, &seen.base)?;
-                tell(PassEvent::Recovered(what));
+                match self.finish_landing(landing, &seen.base) {
+                    Ok(what) => tell(PassEvent::Recovered(what)),
+                    // Another pass was faster.
+                    Err(EngineError::Refused(Refusal::TrainChanged(what))) => tell(PassEvent::LookingAgain(what)),
+                    Err(error) => return Err(error),
+                }
                 continue;
             }
             let plan = self.plan_fully(&train, &cars, &mut seen)?;
@@ -140,7 +144,13 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                     continue;
                 }
                 tell(PassEvent::Doing(action.clone()));
-                let next = self.perform(&action, &seen, &cars, tell)?;
+                let next = match self.perform(&action, &seen, &cars, tell) {
+                    Err(EngineError::Refused(Refusal::TrainChanged(what))) => {
+                        tell(PassEvent::LookingAgain(what));
+                        Next::Again
+                    }
+                    next => next?,
+                };
                 done.push(action);
                 if let Next::Again = next {
                     again = true;
@@ -357,6 +367,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         let command = Command::Land {
             target: target.clone(),
             cars: ids.to_vec(),
+            commits: commits_of(ids, cars),
             from: from.clone(),
             to: to.clone(),
             tree: tree.cloned(),
@@ -375,7 +386,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             Err(EngineError::NotAtomic) => {
                 self.code.set_not_atomic();
                 let tree = tree.expect("BUG: a landing that moves the target names the tree that passed");
-                self.announce(ids, from, to, tree)
+                self.announce(ids, cars, from, to, tree)
             }
             Err(EngineError::Moved { ref_name }) => {
                 tell(PassEvent::LookingAgain(format!("{ref_name} was moved past the train")));
@@ -404,10 +415,18 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     }
 
     /// Lands in three steps that any pass can take up: announce, move, record.
-    fn announce(&self, ids: &[CarId], from: &ObjectId, to: &ObjectId, tree: &ObjectId) -> Result<Next, EngineError> {
+    fn announce(
+        &self,
+        ids: &[CarId],
+        cars: &[Car],
+        from: &ObjectId,
+        to: &ObjectId,
+        tree: &ObjectId,
+    ) -> Result<Next, EngineError> {
         let command = Command::AnnounceLanding {
             target: self.settings.target.clone(),
             cars: ids.to_vec(),
+            commits: commits_of(ids, cars),
             from: from.clone(),
             to: to.clone(),
             tree: tree.clone(),
@@ -416,7 +435,13 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             Err(EngineError::Refused(Refusal::TrainChanged(_))) => return Ok(Next::Again),
             asked => asked?,
         };
-        let landing = Landing { from: from.clone(), to: to.clone(), cars: ids.to_vec(), at: self.engine.host.now() };
+        let landing = Landing {
+            from: from.clone(),
+            to: to.clone(),
+            cars: ids.to_vec(),
+            commits: commits_of(ids, cars),
+            at: self.engine.host.now(),
+        };
         self.finish_landing(&landing, from)?;
         Ok(Next::Again)
     }
@@ -452,6 +477,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         let command = Command::Land {
             target: target.clone(),
             cars: landing.cars.clone(),
+            commits: landing.commits.clone(),
             from: landing.from.clone(),
             to: landing.to.clone(),
             tree: None,
@@ -504,6 +530,11 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         }
         Ok(applied)
     }
+}
+
+/// The commits of cars, in their order.
+fn commits_of(ids: &[CarId], cars: &[Car]) -> Vec<ObjectId> {
+    ids.iter().filter_map(|id| cars.iter().find(|car| car.id == *id)).map(|car| car.commit.clone()).collect()
 }
 
 /// Whether the claim a car was submitted under is not the present one of its task.

@@ -10,13 +10,18 @@ use std::fs::{self, OpenOptions};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::{
     Author, Batch, Cache, ChainEntry, Fault, Key, Message, Objects, Outcome, Place, RefUpdate, Refs, Store,
     VALUE_BYTES_MAX, Version,
 };
 use crate::git::transfer::{PushReport, RefOutcome};
-use crate::git::{Cause, Git, failure};
+use crate::git::{Cause, Git, Output, failure};
+
+/// How long a ref that seems to have gone backwards is looked at again: a server behind which several machines answer
+/// may for a moment show what was before our last push.
+const BACKWARDS_WAITS: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
 
 /// Where the truth is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,13 +177,21 @@ impl Store for GitStore {
         let Truth::Remote { name, url } = &self.truth else { return self.cached() };
         let seen = self.cached()?;
         // Without a plus sign: git refuses, and so reports, a ref that went backwards.
-        let refspec = format!("{}:{}", self.ref_name, self.tracking);
-        let output = self.cache.fetch(url, &[refspec])?;
+        let refspecs = [format!("{}:{}", self.ref_name, self.tracking)];
+        let backwards = |output: &Output| !output.success() && output.stderr_text().contains("rejected");
+        let mut output = self.cache.fetch(url, &refspecs)?;
+        for wait in BACKWARDS_WAITS {
+            if !backwards(&output) {
+                break;
+            }
+            std::thread::sleep(wait);
+            output = self.cache.fetch(url, &refspecs)?;
+        }
         if output.success() {
             return self.cached();
         }
         let said = output.stderr_text();
-        if said.contains("(non-fast-forward)") || said.contains("rejected") {
+        if backwards(&output) {
             let seen = seen.map_or_else(String::new, |version| format!(" from {version}"));
             return Err(Fault::integrity(format!("{} on {name} went backwards{seen}", self.ref_name)));
         }

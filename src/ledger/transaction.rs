@@ -32,8 +32,9 @@ pub struct Request<'a> {
     pub at_secs: u64,
     /// Ask the truth before the first attempt, even when the cache looks good.
     pub fresh: bool,
-    /// The version from which an earlier invocation may have published the same operations: they are looked for first.
-    pub resumed_from: Option<Version>,
+    /// Where an earlier invocation may have published the same operations: they are looked for first, after this
+    /// version, or in the whole chain (`Some(None)`).
+    pub resumed_from: Option<Option<Version>>,
 }
 
 /// Waiting and randomness, which the caller owns.
@@ -117,7 +118,10 @@ pub fn transact<S: Store, T, E>(
     recover: impl FnMut(&Snapshot<'_, S>) -> Result<T, E>,
 ) -> Result<Committed<T>, TransactError<E>> {
     let mut run = Run { store, pace, request, tried: Vec::new(), pushes: 0, locked: 0, in_doubt: None };
-    store.in_turn(|| run.finish(decide, recover))?
+    store.in_turn(|| {
+        let result = run.finish(decide, recover);
+        run.unless_in_doubt(result)
+    })?
 }
 
 /// One transaction under way.
@@ -129,8 +133,16 @@ struct Run<'a, S, P: ?Sized, T> {
     tried: Vec<(Version, T)>,
     pushes: u32,
     locked: u32,
-    /// An attempt whose outcome is unknown: the version it started from, and what is known of why.
-    in_doubt: Option<(Option<Version>, String)>,
+    /// An attempt that may still arrive.
+    in_doubt: Option<Doubt>,
+}
+
+/// An attempt whose outcome is unknown. It can arrive only as long as the ledger stands where it started from.
+struct Doubt {
+    base: Option<Version>,
+    reason: String,
+    /// Whether it is this call's own, not that of an earlier process.
+    own: bool,
 }
 
 impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
@@ -147,7 +159,11 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             self.store.set_contended(false);
         }
         // Our operations can only be in versions after this one.
-        let mut searched = self.request.resumed_from.clone();
+        let mut searched = self.request.resumed_from.clone().flatten();
+        if self.request.resumed_from.is_some() {
+            let reason = "an earlier process was interrupted over it".to_owned();
+            self.in_doubt = Some(Doubt { base: version.clone(), reason, own: false });
+        }
         loop {
             let may_be_applied = self.request.resumed_from.is_some() || !self.tried.is_empty();
             if let (true, Some(tip)) = (may_be_applied, &version) {
@@ -160,6 +176,8 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                 }
                 searched = Some(tip.clone());
             }
+            // What started from a version that was left behind, and is not in the chain, never will be.
+            self.in_doubt.take_if(|doubt| doubt.base != version);
             let snapshot = version.clone().map(|version| Snapshot::new(self.store, version));
             match decide(snapshot.as_ref()).map_err(TransactError::Decide)? {
                 Decision::Commit { batch, lines, also, value } => {
@@ -179,10 +197,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                 Decision::Answer(value) => return self.answer(value, version),
             }
             let before = version;
-            version = match (self.store.refresh(), &self.in_doubt) {
-                (Err(_), Some((_, reason))) => return Err(TransactError::Unknown { reason: reason.clone() }),
-                (refreshed, _) => refreshed?,
-            };
+            version = self.store.refresh()?;
             fresh = true;
             if version != before {
                 self.store.set_contended(true);
@@ -220,7 +235,9 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             }
             Outcome::NotAtomic => return Err(TransactError::NotAtomic),
             Outcome::Refused { ref_name, reason } => return Err(TransactError::Refused { ref_name, reason }),
-            Outcome::Unknown { reason } => self.in_doubt = Some((base.cloned(), reason)),
+            Outcome::Unknown { reason } => {
+                self.in_doubt = Some(Doubt { base: base.cloned(), reason, own: true });
+            }
         }
         if self.pushes >= ATTEMPTS_MAX {
             return Err(TransactError::Exhausted { attempts: self.pushes });
@@ -236,9 +253,21 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
     /// The answer of a transaction that has nothing to write, unless an attempt that is still on its way could yet
     /// contradict it.
     fn answer<E>(&mut self, value: T, version: Option<Version>) -> Result<Committed<T>, TransactError<E>> {
+        // The same board says the same again: what an earlier process asked would have been answered so, too.
         match &self.in_doubt {
-            Some((base, reason)) if *base == version => Err(TransactError::Unknown { reason: reason.clone() }),
+            Some(doubt) if doubt.own => Err(TransactError::Unknown { reason: doubt.reason.clone() }),
             _ => Ok(self.committed(value, version)),
+        }
+    }
+
+    /// While an attempt may still arrive, no error is the last word.
+    fn unless_in_doubt<E>(
+        &self,
+        result: Result<Committed<T>, TransactError<E>>,
+    ) -> Result<Committed<T>, TransactError<E>> {
+        match (result, &self.in_doubt) {
+            (Err(_), Some(doubt)) => Err(TransactError::Unknown { reason: doubt.reason.clone() }),
+            (result, _) => result,
         }
     }
 

@@ -87,7 +87,7 @@ fn a_lease_that_ran_out_lets_another_take_the_task_and_stops_the_first() {
     let early = world.ask_at(&b, "2026-01-01T10:10:05Z", &["claim", "1"]).error(3);
     assert_eq!((&early["code"], &early["until"]), (&json!("held"), &json!("2026-01-01T10:10:00Z")));
     let second = world.ask_at(&b, "2026-01-01T10:10:06Z", &["claim", "--lease", "10m"]).data()["claims"][0].clone();
-    assert_eq!((&second["fence"], &second["branch"]), (&json!(2), &json!("ai-feature/issue-1-2")));
+    assert_eq!((&second["fence"], &second["branch"]), (&json!(2), &json!("ai-feature/issue-1.2")));
     let holder = second["holder"].clone();
     world.commit(&worktree, "src/late", "late\n");
     for args in

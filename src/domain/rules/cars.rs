@@ -36,12 +36,20 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
     {
         return Ok(Outcome::Submitted { car: id.clone(), position: open.position, again: true });
     }
+    check_name(draft, target, known.as_ref(), car_task.as_ref())?;
     check_after(draft, target, id, after)?;
+    let mut still_open = Vec::new();
+    for first in after {
+        if draft.car(target, first)?.is_some_and(|car| car.state.is_open()) {
+            still_open.push(first.clone());
+        }
+    }
+    not_landing(draft, target, id)?;
     let mut train = draft.train(target)?.unwrap_or_else(|| Train::new(target.clone()));
     let position = train.next_position;
     train.next_position += 1;
     // A test of what was submitted before says nothing of this commit.
-    train.runs.retain(|run| !run.cars.contains(id));
+    drop_runs(draft, &mut train, |run| run.cars.contains(id))?;
     draft.put_train(train);
     draft.put_car(Car {
         id: id.clone(),
@@ -52,7 +60,7 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         title: kept_reason(title).chars().take(200).collect(),
         priority: urgency.unwrap_or(Priority::default()),
         position,
-        after: after.clone(),
+        after: still_open,
         state: CarState::Queued,
         reason: None,
         submitted_at: operation.at,
@@ -70,6 +78,33 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         }
     }
     Ok(Outcome::Submitted { car: id.clone(), position, again: false })
+}
+
+/// A task has one car, and a car in the train is not replaced by one of somebody else's that has its name.
+fn check_name<B: Board>(
+    draft: &Draft<'_, B>,
+    target: &Branch,
+    known: Option<&Car>,
+    task: Option<&CarTask>,
+) -> Result<(), Stop<B::Fault>> {
+    let refused = |what, rule| Err(Stop::Refused(Refusal::BadText { what, rule }));
+    match known.filter(|car| car.state.is_open()).map(|car| (&car.task, task)) {
+        Some((Some(theirs), ours)) if ours.is_none_or(|ours| ours.id != theirs.id) => {
+            return refused("branch name", "a task of that name is in the train: rename the branch");
+        }
+        Some((None, Some(_))) => {
+            return refused("task", "a branch of that name is in the train: let it land, or eject it");
+        }
+        _ => {}
+    }
+    let Some(task) = task else { return Ok(()) };
+    for train in draft.trains()?.into_iter().filter(|train| train.target != *target) {
+        let cars = draft.open_cars(&train.target)?;
+        if cars.iter().any(|car| car.task.as_ref().is_some_and(|of| of.id == task.id)) {
+            return refused("target", "the task is in the train of another: eject it there first");
+        }
+    }
+    Ok(())
 }
 
 /// Cars that must land first have to be on their way or landed, and must not wait for this one.
@@ -94,7 +129,7 @@ fn check_after<B: Board>(
             Some(car) if car.state == CarState::Ejected && after.contains(&next) => {
                 return Err(Stop::Refused(Refusal::NoSuchCar(next)));
             }
-            Some(car) if looked_at.insert(next.clone()) => open.extend(car.after),
+            Some(car) if car.state.is_open() && looked_at.insert(next.clone()) => open.extend(car.after),
             Some(_) => {}
         }
     }
@@ -109,40 +144,42 @@ pub(super) fn eject<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -
     if !car.state.is_open() || commit.as_ref().is_some_and(|commit| *commit != car.commit) {
         return Ok(Outcome::Ejected { cars: Vec::new() });
     }
-    let rework = Rework { operation, lease: *lease, retries_max: *retries_max };
+    let rework = Rework { operation, lease: Some(*lease), retries_max: *retries_max };
     let mut left = Vec::new();
-    leave(draft, car, *cause, reason, Some(&rework), &mut left)?;
+    leave(draft, car, *cause, reason, &rework, &mut left)?;
     Ok(Outcome::Ejected { cars: left })
 }
 
 /// What the holder of an ejected car's task gets.
 struct Rework<'a> {
     operation: &'a Operation,
-    lease: Seconds,
+    /// For how long; `None`: as long as before.
+    lease: Option<Seconds>,
     retries_max: u32,
 }
 
-/// Takes a car out, and every car that needs it. With `rework`, its task goes back to its holder.
+/// Takes a car out, and every car that needs it. Their tasks go back to their holders.
 fn leave<B: Board>(
     draft: &mut Draft<'_, B>,
     mut car: Car,
     cause: EjectCause,
     reason: &str,
-    rework: Option<&Rework<'_>>,
+    rework: &Rework<'_>,
     left: &mut Vec<CarId>,
 ) -> Result<(), Stop<B::Fault>> {
     let target = car.target.clone();
     let id = car.id.clone();
+    not_landing(draft, &target, &id)?;
     car.state = CarState::Ejected;
     car.reason = Some(kept_reason(reason));
-    if let Some(mut train) = draft.train(&target)? {
-        train.runs.retain(|run| !run.cars.contains(&id));
-        draft.put_train(train);
-    }
     let task = car.task.clone();
     draft.put_car(car);
+    if let Some(mut train) = draft.train(&target)? {
+        drop_runs(draft, &mut train, |run| run.cars.contains(&id))?;
+        draft.put_train(train);
+    }
     left.push(id.clone());
-    if let (Some(rework), Some(task)) = (rework, task) {
+    if let Some(task) = task {
         give_back(draft, &task, cause, reason, rework)?;
     }
     for dependant in draft.open_cars(&target)? {
@@ -174,7 +211,8 @@ fn give_back<B: Board>(
     }
     if let Some(Grant::Claim(mut claim)) = draft.grant(fence)? {
         claim.submitted = false;
-        claim.lease = Lease { renewed_at: rework.operation.at, length: rework.lease };
+        let length = rework.lease.unwrap_or(claim.lease.length);
+        claim.lease = Lease { renewed_at: rework.operation.at, length };
         draft.put_grant(Grant::Claim(claim));
     }
     become_state(&mut task, TaskState::Claimed, reason);
@@ -190,16 +228,19 @@ fn submitted_task<B: Board>(draft: &Draft<'_, B>, of: &CarTask) -> Result<Option
     Ok((current && task.summary.state == TaskState::Submitted).then_some((task, of.fence)))
 }
 
-/// Takes the cars of a task out of every train, when the task itself goes elsewhere.
+/// Takes the cars of a task out of every train, when the task itself goes elsewhere: the caller says where. The tasks
+/// of cars that leave with them go back to their holders.
 pub(super) fn withdraw_task<B: Board>(
     draft: &mut Draft<'_, B>,
+    operation: &Operation,
     task: &TaskId,
     reason: &str,
 ) -> Result<(), Stop<B::Fault>> {
+    let rework = Rework { operation, lease: None, retries_max: u32::MAX };
     for train in draft.trains()? {
         let cars = draft.open_cars(&train.target)?;
         for car in cars.into_iter().filter(|car| car.task.as_ref().is_some_and(|of| of.id == *task)) {
-            leave(draft, car, EjectCause::Withdrawn, reason, None, &mut Vec::new())?;
+            leave(draft, car, EjectCause::Withdrawn, reason, &rework, &mut Vec::new())?;
         }
     }
     Ok(())
@@ -221,6 +262,7 @@ pub(super) fn start_run<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, run
     if train.runs.iter().any(|known| known.commit == run.commit) {
         return Ok(Outcome::Train { changed: false });
     }
+    check_not_paused(&train)?;
     for id in &run.cars {
         let mut car = open_car(draft, target, id)?;
         car.state = CarState::Testing;
@@ -246,11 +288,10 @@ pub(super) fn verdict<B: Board>(
     if (asked && !waited_for) || settled {
         return Ok(Outcome::Verdict { applied: false });
     }
-    train.runs.retain(|run| run.tree != record.tree);
+    drop_runs(draft, &mut train, |run| run.tree == record.tree)?;
     draft.put_train(train);
     for id in cars {
         if let Some(mut car) = draft.car(target, id)?.filter(|car| car.state.is_open()) {
-            car.state = CarState::Queued;
             car.tested_tree = Some(record.tree.clone());
             car.inconclusive += u32::from(record.verdict == Verdict::Inconclusive);
             draft.put_car(car);
@@ -278,15 +319,19 @@ fn end_of(output: &str) -> String {
 }
 
 pub(super) fn announce_landing<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::AnnounceLanding { target, cars, from, to, tree } = &operation.command else {
+    let Command::AnnounceLanding { target, cars, commits, from, to, tree } = &operation.command else {
         unreachable!("BUG: only an announcement is decided here")
     };
     let mut train = known_train(draft, target)?;
-    if let Some(other) = train.landing.as_ref().filter(|landing| landing.to != *to) {
-        return Err(Stop::Refused(Refusal::TrainChanged(format!("{target} is being moved to {} already", other.to))));
-    }
-    may_land(draft, &train, cars, Some(tree))?;
-    train.landing = Some(Landing { from: from.clone(), to: to.clone(), cars: cars.clone(), at: operation.at });
+    announced(&train, to)?;
+    may_land(draft, &train, cars, commits, Some(tree))?;
+    train.landing = Some(Landing {
+        from: from.clone(),
+        to: to.clone(),
+        cars: cars.clone(),
+        commits: commits.clone(),
+        at: operation.at,
+    });
     draft.put_train(train);
     Ok(Outcome::Train { changed: true })
 }
@@ -302,14 +347,17 @@ pub(super) fn abandon_landing<B: Board>(draft: &mut Draft<'_, B>, target: &Branc
 }
 
 pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::Land { target, cars, to, tree, .. } = &operation.command else {
+    let Command::Land { target, cars, commits, from, to, tree } = &operation.command else {
         unreachable!("BUG: only a landing is decided here")
     };
     let mut train = known_train(draft, target)?;
     // What was announced was judged then, and the target has moved since: it is recorded whatever happened meanwhile.
-    let announced = train.landing.as_ref().is_some_and(|landing| landing.to == *to);
+    let announced = announced(&train, to)?;
     if !announced {
-        may_land(draft, &train, cars, tree.as_ref())?;
+        if tree.is_none() && from != to {
+            return already_recorded(draft, target, cars, to);
+        }
+        may_land(draft, &train, cars, commits, tree.as_ref())?;
     }
     let mut unblocked = Vec::new();
     let mut landed = Vec::new();
@@ -333,29 +381,95 @@ pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) ->
     }
     train.landing = None;
     train.landed_to = Some(to.clone());
-    train.runs.retain(|run| !run.cars.iter().any(|id| landed.contains(id)));
+    drop_runs(draft, &mut train, |run| run.cars.iter().any(|id| landed.contains(id)))?;
     draft.put_train(train);
+    for mut car in draft.open_cars(target)? {
+        // What has landed is waited for no more, whatever is submitted under its name later.
+        if car.after.iter().any(|first| landed.contains(first)) {
+            car.after.retain(|first| !landed.contains(first));
+            draft.put_car(car);
+        }
+    }
     Ok(Outcome::Landed { cars: landed, unblocked })
 }
 
-/// Whether cars may land by a tree: it passed, they are on their way, and their claims are the present ones.
+/// The answer to a pass that finishes a landing which is not announced: fine, if another pass was faster to record it.
+fn already_recorded<B: Board>(
+    draft: &Draft<'_, B>,
+    target: &Branch,
+    cars: &[CarId],
+    to: &ObjectId,
+) -> Ruling<B::Fault> {
+    for id in cars {
+        if draft.car(target, id)?.is_none_or(|car| car.landed_as.as_ref() != Some(to)) {
+            return Err(Stop::Refused(Refusal::TrainChanged(format!("the landing on {to} is not announced any more"))));
+        }
+    }
+    Ok(Outcome::Landed { cars: Vec::new(), unblocked: Vec::new() })
+}
+
+/// Whether the landing to `to` is announced. While another one is, nothing else lands.
+fn announced<F>(train: &Train, to: &ObjectId) -> Result<bool, Stop<F>> {
+    match &train.landing {
+        Some(landing) if landing.to == *to => Ok(true),
+        None => Ok(false),
+        Some(other) => {
+            let what = format!("{} is being moved to {} already", train.target, other.to);
+            Err(Stop::Refused(Refusal::TrainChanged(what)))
+        }
+    }
+}
+
+fn check_not_paused<F>(train: &Train) -> Result<(), Stop<F>> {
+    match &train.paused {
+        Some(reason) => Err(Stop::Refused(Refusal::TrainChanged(format!("the train is paused: {reason}")))),
+        None => Ok(()),
+    }
+}
+
+/// Forgets runs. Cars that nobody tests any more wait again.
+fn drop_runs<B: Board>(
+    draft: &mut Draft<'_, B>,
+    train: &mut Train,
+    unwanted: impl Fn(&Run) -> bool,
+) -> Result<(), Stop<B::Fault>> {
+    let (gone, kept): (Vec<Run>, Vec<Run>) = std::mem::take(&mut train.runs).into_iter().partition(unwanted);
+    train.runs = kept;
+    for id in gone.iter().flat_map(|run| &run.cars) {
+        if let Some(mut car) = draft.car(&train.target, id)?.filter(|car| car.state == CarState::Testing)
+            && !train.runs.iter().any(|run| run.cars.contains(id))
+        {
+            car.state = CarState::Queued;
+            draft.put_car(car);
+        }
+    }
+    Ok(())
+}
+
+/// Whether cars may land by a tree: it passed, they are on their way, after those they need, and their claims are the
+/// present ones.
 fn may_land<B: Board>(
     draft: &Draft<'_, B>,
     train: &Train,
     cars: &[CarId],
+    commits: &[ObjectId],
     tree: Option<&ObjectId>,
 ) -> Result<(), Stop<B::Fault>> {
     let changed = |what: String| Err(Stop::Refused(Refusal::TrainChanged(what)));
-    if let Some(reason) = &train.paused {
-        return changed(format!("the train is paused: {reason}"));
-    }
+    check_not_paused(train)?;
     if let Some(tree) = tree
         && draft.verdict(tree)?.is_none_or(|record| record.verdict != Verdict::Pass)
     {
         return changed(format!("tree {tree} has not passed"));
     }
-    for id in cars {
+    for (nth, id) in cars.iter().enumerate() {
         let car = open_car(draft, &train.target, id)?;
+        if commits.get(nth) != Some(&car.commit) {
+            return changed(format!("{id} was submitted again, as {}", car.commit));
+        }
+        if let Some(first) = car.after.iter().find(|first| !cars[..nth].contains(first)) {
+            return changed(format!("{first}, which {id} needs, has not landed"));
+        }
         if let Some(of) = &car.task
             && submitted_task(draft, of)?.is_none()
         {
@@ -363,6 +477,15 @@ fn may_land<B: Board>(
         }
     }
     Ok(())
+}
+
+/// A car whose landing was announced is on its way to the target, and nobody can call it back.
+fn not_landing<B: Board>(draft: &Draft<'_, B>, target: &Branch, id: &CarId) -> Result<(), Stop<B::Fault>> {
+    let landing = draft.train(target)?.and_then(|train| train.landing);
+    match landing.filter(|landing| landing.cars.contains(id)) {
+        Some(_) => Err(Stop::Refused(Refusal::TrainChanged(format!("{id} is being landed")))),
+        None => Ok(()),
+    }
 }
 
 fn known_train<B: Board>(draft: &Draft<'_, B>, target: &Branch) -> Result<Train, Stop<B::Fault>> {

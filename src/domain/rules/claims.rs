@@ -263,10 +263,11 @@ fn grant<B: Board>(
 }
 
 /// The branch for the `nth` grant of a task. From the second on it has a number, so that a holder who lost the task
-/// and does not know it yet cannot push over the next one's work.
+/// and does not know it yet cannot push over the next one's work. It stands after a dot, which no task id has: the
+/// second grant of `fix` must not meet the first of `fix-2`.
 fn branch_for(template: &str, id: &TaskId, team: Option<&TeamName>, nth: u32) -> Option<Branch> {
     let filled = template.replace("{id}", id.as_str()).replace("{team}", team.map_or("any", TeamName::as_str));
-    let name = if nth > 1 { format!("{filled}-{nth}") } else { filled };
+    let name = if nth > 1 { format!("{filled}.{nth}") } else { filled };
     Branch::parse(&name).ok()
 }
 
@@ -299,7 +300,7 @@ pub(super) fn release<B: Board>(
         return Err(Stop::Refused(wrong_state(&task, "be released, for nobody holds it")));
     }
     if task.summary.state == TaskState::Submitted {
-        cars::withdraw_task(draft, id, "its task was released")?;
+        cars::withdraw_task(draft, operation, id, "its task was released")?;
     }
     return_to_queue(draft, &mut task, reason.map(kept_reason))?;
     draft.put_task(task);
@@ -316,7 +317,7 @@ pub(super) fn fail<B: Board>(
 ) -> Ruling<B::Fault> {
     let (mut task, _) = own_claim(draft, operation, id, fence)?;
     if task.summary.state == TaskState::Submitted {
-        cars::withdraw_task(draft, id, "its task was reported as failed")?;
+        cars::withdraw_task(draft, operation, id, "its task was reported as failed")?;
     }
     task.failures += 1;
     let given_up = task.failures > retries_max;
@@ -340,10 +341,16 @@ pub(super) fn done<B: Board>(
     match task.summary.state {
         // Work that nobody had claimed may be found finished; a submitted task is the train's to finish.
         TaskState::Queued | TaskState::Blocked if fence.is_none() => {}
-        TaskState::Claimed | TaskState::Queued | TaskState::Blocked => {
+        TaskState::Claimed => {
             own_claim(draft, operation, id, fence)?;
         }
-        _ => return Err(Stop::Refused(wrong_state(&task, "be finished by hand"))),
+        // Whoever names a fence that is stale learns that before anything else.
+        _ => {
+            if fence.is_some() {
+                own_claim(draft, operation, id, fence)?;
+            }
+            return Err(Stop::Refused(wrong_state(&task, "be finished by hand")));
+        }
     }
     let unblocked = close(draft, task, TaskState::Done, None, operation.at)?;
     Ok(Outcome::Finished { task: id.clone(), unblocked })

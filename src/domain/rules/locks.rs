@@ -61,7 +61,8 @@ pub(super) fn unlock<B: Board>(
     let mut unlocked = Vec::new();
     for grant in draft.grants()? {
         let Grant::Lock(mut lock) = grant else { continue };
-        if !force && lock.holder != operation.by {
+        // Force is for patterns that are named: nobody means to unlock everything of everybody.
+        if lock.holder != operation.by && (!force || patterns.is_empty()) {
             continue;
         }
         let (gone, kept): (Vec<Pattern>, Vec<Pattern>) =

@@ -106,7 +106,7 @@ fn own_claim<B: Board>(
             let present = claim.map(|claim| (claim.holder.clone(), claim.fence, until(&claim)));
             Refusal::StaleFence { task: id.clone(), named, present }
         }
-        (None, None) => wrong_state(&task, "be given back or finished by its holder, for nobody holds it"),
+        (None, None) => wrong_state(&task, "be renewed, submitted, given back or failed, for nobody holds it"),
     };
     Err(Stop::Refused(refusal))
 }
@@ -184,6 +184,8 @@ fn close<B: Board>(
     }
     become_state(&mut task, state, reason);
     task.closed_at = Some(now);
+    // Holding it back was about this round: a task that is reopened waits for nobody.
+    task.held_back = false;
     let waiting = task.needed_by.clone();
     draft.put_task(task);
     let mut unblocked = Vec::new();
@@ -191,9 +193,11 @@ fn close<B: Board>(
         for id in waiting {
             if let Some(mut dependant) = draft.task(&id)?
                 && dependant.summary.state == TaskState::Blocked
-                && reconsider(draft, &mut dependant)? == TaskState::Queued
             {
-                unblocked.push(id);
+                // One that goes on waiting waits for less: its reason says for what.
+                if reconsider(draft, &mut dependant)? == TaskState::Queued {
+                    unblocked.push(id);
+                }
                 draft.put_task(dependant);
             }
         }

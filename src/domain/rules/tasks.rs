@@ -118,7 +118,7 @@ pub(super) fn cancel<B: Board>(
         return Err(Stop::Refused(wrong_state(&task, "be cancelled")));
     }
     if task.summary.state == TaskState::Submitted {
-        cars::withdraw_task(draft, id, "its task was cancelled")?;
+        cars::withdraw_task(draft, operation, id, "its task was cancelled")?;
     }
     close(draft, task, TaskState::Cancelled, reason.map(kept_reason), operation.at)?;
     Ok(Outcome::Task { task: id.clone() })

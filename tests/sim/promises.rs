@@ -1,0 +1,74 @@
+//! What processes told whoever asked: the promises that the checkers hold the board to.
+
+use git_scrum::domain::{Command, Holder, OperationId, Outcome};
+use git_scrum::ledger::Version;
+
+/// One answer that reached somebody.
+pub enum Promise {
+    /// It was done.
+    Done {
+        /// Who was told.
+        by: Holder,
+        /// The operations that may have done it.
+        begun: Vec<OperationId>,
+        /// The outcome they were told.
+        outcome: Outcome,
+        /// The version they were told it holds in, where they were told one.
+        version: Option<Version>,
+    },
+    /// It was not done, and never will be by these operations.
+    Denied {
+        /// Who was told.
+        by: Holder,
+        /// The operations that must not be applied.
+        begun: Vec<OperationId>,
+        /// Why, as they were told.
+        why: String,
+    },
+    /// An entry is in memory.
+    Remembered(OperationId),
+}
+
+/// The promises of a run.
+#[derive(Default)]
+pub struct Promises {
+    /// Those that no checker has looked at yet.
+    pub fresh: Vec<Promise>,
+    /// Requests of killed processes that were too old to be taken up: asked again, they are new.
+    pub forgotten: Vec<String>,
+    /// Answers that nobody should ever get.
+    pub broken: Vec<String>,
+}
+
+/// What a command is called in the tally.
+pub fn verb(command: &Command) -> &'static str {
+    match command {
+        Command::Init { .. } => "init",
+        Command::Add(_) => "add",
+        Command::Edit { .. } => "edit",
+        Command::Cancel { .. } => "cancel",
+        Command::Reopen { .. } => "reopen",
+        Command::Block { .. } => "block",
+        Command::Unblock { .. } => "unblock",
+        Command::Claim { task: Some(_), .. } => "claim by id",
+        Command::Claim { count: 1, .. } => "claim",
+        Command::Claim { .. } => "claim several",
+        Command::Renew { .. } => "renew",
+        Command::Release { .. } => "release",
+        Command::Fail { .. } => "fail",
+        Command::Done { .. } => "done",
+        Command::Lock { .. } => "lock",
+        Command::Unlock { .. } => "unlock",
+        Command::AddTeam(_) => "add team",
+        Command::Pause { .. } => "pause",
+        Command::Resume { .. } => "resume",
+        Command::RemoveTeam { .. } => "remove team",
+        Command::Submit { .. } => "submit",
+        Command::Eject { .. } => "eject",
+        Command::StartRun { .. } => "start run",
+        Command::Verdict { .. } => "verdict",
+        Command::AnnounceLanding { .. } => "announce landing",
+        Command::AbandonLanding { .. } => "abandon landing",
+        Command::Land { .. } => "land",
+    }
+}

@@ -1,0 +1,207 @@
+//! One run: a world, its hosts, and the scheduler that lets one of them take a step at a time.
+
+use std::cell::Cell;
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use corosensei::{Coroutine, CoroutineResult};
+use git_scrum::domain::{Holder, TeamName};
+
+use crate::agents::{Actor, Role};
+use crate::checker::Checker;
+use crate::commits::Files;
+use crate::invocation::Invocation;
+use crate::process::{Machine, Process};
+use crate::trouble::{Tally, Trouble};
+use crate::world::{TARGET_REF, World};
+
+/// How many steps the hosts have to come to rest when trouble is over.
+const CALM_STEPS_MAX: u64 = 60_000;
+
+/// What came of a run that went well.
+pub struct Report {
+    /// How often each trouble struck.
+    pub struck: BTreeMap<Trouble, u64>,
+    /// How often each operation ended how.
+    pub tally: Tally,
+}
+
+/// A run that found something.
+pub struct Failure {
+    /// Its seed.
+    pub seed: u64,
+    /// What is wrong.
+    pub what: String,
+    /// The last lines of what happened.
+    pub trace: Vec<String>,
+}
+
+/// Somebody's place in the schedule.
+struct Slot {
+    actor: Rc<Actor>,
+    process: Option<Coroutine<(), u64, ()>>,
+    number: u64,
+    pushing: Rc<Cell<bool>>,
+    wakes_ms: u64,
+    finished: bool,
+}
+
+/// Runs a seed; `verbose` prints all that happens.
+pub fn run(seed: u64, verbose: bool) -> Result<Report, Failure> {
+    let world = World::new(seed, verbose);
+    world.trace(|| format!("{:?}", world.plan));
+    let mut simulation = Simulation::new(&world);
+    let result = catch_unwind(AssertUnwindSafe(|| simulation.run()));
+    let what = match result {
+        Ok(Ok(())) => {
+            let (struck, tally) = (world.struck.take(), world.tally.take());
+            return Ok(Report { struck, tally });
+        }
+        Ok(Err(what)) => what,
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().cloned();
+            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
+            format!("panicked: {}", text.unwrap_or_default())
+        }
+    };
+    Err(Failure { seed, what, trace: world.last_lines() })
+}
+
+struct Simulation {
+    world: Rc<World>,
+    slots: Vec<Slot>,
+    checker: Checker,
+    processes: u64,
+}
+
+impl Simulation {
+    fn new(world: &Rc<World>) -> Simulation {
+        let root =
+            world.commits.borrow_mut().add(&[], Files::from([("README".to_owned(), "hello".to_owned())]), "root");
+        let mut remote = world.remote.borrow_mut();
+        remote.refs.insert(TARGET_REF.to_owned(), root.as_str().to_owned());
+        remote.past.insert(TARGET_REF.to_owned(), vec![root.into()]);
+        drop(remote);
+        let machines: Vec<Rc<Machine>> = (1..=world.plan.machines).map(|number| Machine::new(world, number)).collect();
+        let mut roles: Vec<Role> = vec![Role::Agent; world.plan.agents as usize];
+        roles.extend(vec![Role::Train; world.plan.trains as usize]);
+        roles.extend(world.plan.external.then_some(Role::Judge));
+        roles.extend(world.plan.outsider.then_some(Role::Outsider));
+        let slots: Vec<Slot> = roles
+            .into_iter()
+            .enumerate()
+            .map(|(index, role)| {
+                let machine = Rc::clone(world.random.borrow_mut().pick(&machines).expect("there are some"));
+                let name = Holder::parse(&format!("{role:?}{index}").to_lowercase()).expect("a name");
+                let team = world.percent(50).then(|| TeamName::parse("red").expect("a name"));
+                world.trace(|| format!("{name} works in {}", machine.name));
+                let actor = Rc::new(Actor { name, machine, role, team, mind: Default::default() });
+                let pushing = Rc::new(Cell::new(false));
+                Slot { actor, process: None, number: 0, pushing, wakes_ms: 0, finished: false }
+            })
+            .collect();
+        let owners = slots.iter().map(|slot| (slot.actor.name.clone(), Rc::clone(&slot.actor.machine))).collect();
+        let outsider = slots.iter().find(|slot| slot.actor.role == Role::Outsider);
+        let outsider = outsider.map_or(String::new(), |slot| slot.actor.name.to_string());
+        Simulation { world: Rc::clone(world), slots, checker: Checker::new(owners, &outsider), processes: 0 }
+    }
+
+    fn run(&mut self) -> Result<(), String> {
+        let mut steps = 0;
+        loop {
+            steps += 1;
+            if steps == self.world.plan.steps {
+                self.world.trace(|| "trouble is over".to_owned());
+                self.world.calm.set(true);
+            }
+            if steps > self.world.plan.steps + CALM_STEPS_MAX {
+                return Err(format!("the hosts do not come to rest: {:?}", self.checker.board));
+            }
+            let Some(index) = self.choose() else { break };
+            self.take_step(index);
+            self.checker.look(&self.world)?;
+        }
+        while let Some(at_ms) = self.world.next_arrival_ms() {
+            self.world.advance_to(at_ms);
+        }
+        self.world.tally.borrow_mut().insert("steps".to_owned(), steps);
+        self.world.tally.borrow_mut().insert("versions".to_owned(), self.checker.versions);
+        self.checker.look_back(&self.world)
+    }
+
+    /// The next to take a step; nobody when all have come to rest.
+    fn choose(&self) -> Option<usize> {
+        let at_rest = |slot: &Slot| match slot.actor.role {
+            Role::Train | Role::Judge => slot.process.is_none() && self.checker.train_is_empty(),
+            _ => slot.finished,
+        };
+        if self.world.calm.get() && self.slots.iter().all(at_rest) && self.world.next_arrival_ms().is_none() {
+            return None;
+        }
+        let awake = |slot: &Slot| !slot.finished && slot.wakes_ms <= self.world.now_ms();
+        loop {
+            let ready: Vec<usize> = (0..self.slots.len()).filter(|index| awake(&self.slots[*index])).collect();
+            if let Some(index) = self.world.random.borrow_mut().pick(&ready) {
+                return Some(*index);
+            }
+            let wakes = self.slots.iter().filter(|slot| !slot.finished).map(|slot| slot.wakes_ms);
+            self.world.advance_to(wakes.chain(self.world.next_arrival_ms()).min()?);
+        }
+    }
+
+    fn take_step(&mut self, index: usize) {
+        let world = Rc::clone(&self.world);
+        let slot = &mut self.slots[index];
+        world.advance_to(world.now_ms() + world.below(300));
+        if slot.process.is_some() {
+            let trouble = if slot.pushing.get() { Trouble::CrashInPush } else { Trouble::Crash };
+            if world.strikes(trouble) {
+                world.trace(|| format!("{} is killed", slot.actor.name));
+                slot.process = None;
+                slot.wakes_ms = world.now_ms() + world.between(1, 200_000);
+                return;
+            }
+        } else {
+            slot.pushing.set(false);
+            self.processes += 1;
+            slot.number = self.processes;
+            slot.process = start(&world, &slot.actor, slot.number, &slot.pushing);
+        }
+        let Some(process) = &mut slot.process else {
+            slot.finished = true;
+            return;
+        };
+        match process.resume(()) {
+            CoroutineResult::Yield(ms) => {
+                slot.wakes_ms = world.now_ms() + ms;
+                if world.strikes(Trouble::Pause) {
+                    world.trace(|| format!("{} stands still", slot.actor.name));
+                    slot.wakes_ms += world.plan.lease_secs * world.between(1_000, 3_000);
+                }
+            }
+            CoroutineResult::Return(()) => {
+                slot.process = None;
+                let most_ms = if slot.actor.role == Role::Agent { 20_000 } else { 120_000 };
+                slot.wakes_ms = world.now_ms() + world.between(1, most_ms);
+            }
+        }
+    }
+}
+
+/// Starts an invocation, if there is something to be done.
+fn start(
+    world: &Rc<World>,
+    actor: &Rc<Actor>,
+    number: u64,
+    pushing: &Rc<Cell<bool>>,
+) -> Option<Coroutine<(), u64, ()>> {
+    let want = actor.wants(world)?;
+    world.alive.borrow_mut().insert(number);
+    let (world, actor, pushing) = (Rc::clone(world), Rc::clone(actor), Rc::clone(pushing));
+    Some(Coroutine::new(move |steps, ()| {
+        let (machine, who) = (Rc::clone(&actor.machine), actor.name.to_string());
+        let process = Process::new(world, machine, who, number, pushing, steps);
+        Invocation::run(&process, &actor, want);
+    }))
+}

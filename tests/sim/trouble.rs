@@ -1,0 +1,160 @@
+//! What can go wrong in a simulation, how likely each of it is in one run, and how often it really happened.
+
+use std::collections::BTreeMap;
+
+use crate::random::Random;
+
+/// One kind of trouble.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Trouble {
+    /// A push never arrives, and its sender does not know.
+    LostPush,
+    /// A push is carried out, and its sender never hears of it.
+    LostAnswer,
+    /// A push arrives long after its sender was told that nobody knows.
+    LatePush,
+    /// A push arrives twice.
+    DoublePush,
+    /// The server refuses a push.
+    RefusedPush,
+    /// A lock file is in the way of a push.
+    LockedRef,
+    /// The server is not reached by a push.
+    NetworkInPush,
+    /// The server is not reached by a fetch.
+    NetworkInFetch,
+    /// The server cannot move several refs as one.
+    NotAtomic,
+    /// A fetch gives an older version of a ledger than there is.
+    StaleLedger,
+    /// A fetch gives an older head of a target than there is.
+    StaleTarget,
+    /// A process is killed.
+    Crash,
+    /// A process is killed between sending a push and hearing of it.
+    CrashInPush,
+    /// A process stands still for longer than a lease.
+    Pause,
+    /// A clock is wrong, within the allowance.
+    Skew,
+    /// A clock is wrong by more than the allowance.
+    WildClock,
+    /// A clock runs too fast or too slow.
+    Drift,
+    /// A check does not end in time.
+    CheckTimeout,
+    /// A check gives no verdict.
+    CheckInconclusive,
+    /// Somebody pushes past the train.
+    OutsidePush,
+    /// A branch moves after it was submitted.
+    BranchMoved,
+    /// A branch is removed after it was submitted.
+    BranchGone,
+    /// Two processes of one clone want it at once.
+    Queueing,
+}
+
+impl Trouble {
+    /// Every kind, with the most times in a thousand that it strikes where it can.
+    pub const ALL: [(Trouble, u32); 23] = [
+        (Trouble::LostPush, 80),
+        (Trouble::LostAnswer, 100),
+        (Trouble::LatePush, 100),
+        (Trouble::DoublePush, 60),
+        (Trouble::RefusedPush, 20),
+        (Trouble::LockedRef, 60),
+        (Trouble::NetworkInPush, 60),
+        (Trouble::NetworkInFetch, 60),
+        (Trouble::NotAtomic, 0),
+        (Trouble::StaleLedger, 250),
+        (Trouble::StaleTarget, 250),
+        (Trouble::Crash, 25),
+        (Trouble::CrashInPush, 80),
+        (Trouble::Pause, 8),
+        (Trouble::Skew, 0),
+        (Trouble::WildClock, 0),
+        (Trouble::Drift, 0),
+        (Trouble::CheckTimeout, 100),
+        (Trouble::CheckInconclusive, 200),
+        (Trouble::OutsidePush, 0),
+        (Trouble::BranchMoved, 0),
+        (Trouble::BranchGone, 0),
+        (Trouble::Queueing, 0),
+    ];
+}
+
+/// How often each thing happened, by name.
+pub type Tally = BTreeMap<String, u64>;
+
+/// What one run is like: drawn from its seed, so that each run stresses something else.
+#[derive(Debug)]
+pub struct Plan {
+    chances: BTreeMap<Trouble, u32>,
+    /// How many clones there are.
+    pub machines: u64,
+    /// How many agents work in them.
+    pub agents: u64,
+    /// How many hosts run passes of the train.
+    pub trains: u64,
+    /// How many steps trouble lasts.
+    pub steps: u64,
+    /// How far clocks may differ, as it is configured.
+    pub skew_secs: u64,
+    /// How far a clock is from the true time at most, in seconds.
+    pub clock_error_secs: u64,
+    /// How many parts in a million a clock runs wrong at most.
+    pub drift_ppm: u64,
+    /// Whether the server moves several refs as one.
+    pub atomic: bool,
+    /// Whether verdicts come from a CI system outside.
+    pub external: bool,
+    /// Whether verdicts are attached to commits as notes.
+    pub notes: bool,
+    /// How long a claim lasts.
+    pub lease_secs: u64,
+    /// Whether somebody pushes past the train.
+    pub outsider: bool,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn draw(random: &mut Random) -> Plan {
+        let mut chances = BTreeMap::new();
+        for (trouble, most) in Trouble::ALL {
+            // Half of the kinds are absent from a run: trouble that hides other trouble must leave room for it.
+            let per_mille = if most > 0 && random.chance(500) { random.between(1, u64::from(most)) } else { 0 };
+            chances.insert(trouble, per_mille as u32);
+        }
+        let machines = random.between(1, 5);
+        let skew_secs = *random.pick(&[5, 60, 600]).expect("there are some");
+        let wild = random.chance(150);
+        let clock_error_secs = if wild { skew_secs * 4 + 600 } else { skew_secs / 4 };
+        Plan {
+            chances,
+            machines,
+            agents: random.between(2, 6),
+            trains: random.between(1, 3),
+            steps: random.between(500, 5000),
+            skew_secs,
+            clock_error_secs,
+            // A run lasts a day or so: within the allowance even at its end.
+            drift_ppm: if random.chance(500) { skew_secs } else { 0 },
+            atomic: random.chance(700),
+            external: random.chance(250),
+            notes: random.chance(400),
+            lease_secs: *random.pick(&[300, 1800]).expect("there are some"),
+            outsider: random.chance(600),
+        }
+    }
+
+    /// How many times in a thousand it strikes.
+    pub fn chance(&self, trouble: Trouble) -> u32 {
+        self.chances.get(&trouble).copied().unwrap_or(0)
+    }
+
+    /// Whether some clock may be wrong by more than the allowance.
+    pub fn is_wild(&self) -> bool {
+        self.clock_error_secs > self.skew_secs
+    }
+}

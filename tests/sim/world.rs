@@ -1,0 +1,259 @@
+//! The world that all hosts share: true time, chance, the server with its refs and objects, and pushes on their way.
+//!
+//! The server is simple enough to be believed: a push is a compare-and-swap of several refs, all or none. Everything
+//! that goes wrong goes wrong on the way there or back (see `network`).
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::rc::Rc;
+
+use git_scrum::ledger::{Fault, RefUpdate, Version};
+
+use crate::commits::Commits;
+use crate::promises::Promises;
+use crate::random::Random;
+use crate::trouble::{Plan, Tally, Trouble};
+
+/// The ref of the board.
+pub const BOARD: &str = "refs/scrum/board";
+/// The ref of project memory.
+pub const MEMORY: &str = "refs/scrum/memory";
+/// The branch that work lands on.
+pub const TARGET: &str = "main";
+/// The ref of that branch.
+pub const TARGET_REF: &str = "refs/heads/main";
+/// How many lines of a run are shown when it fails.
+const TRACE_LINES: usize = 60;
+
+/// One version of a ledger.
+#[derive(Clone)]
+pub struct LedgerCommit {
+    /// The version before it.
+    pub parent: Option<Version>,
+    /// What it says.
+    pub message: String,
+    /// Its date.
+    pub at_secs: u64,
+    /// Everything in it.
+    pub tree: Rc<BTreeMap<String, Rc<[u8]>>>,
+}
+
+/// A push on its way.
+struct InFlight {
+    arrives_ms: u64,
+    updates: Vec<RefUpdate>,
+    by: String,
+}
+
+/// Refs that moved together, and who moved them.
+pub struct Moved {
+    /// What moved.
+    pub updates: Vec<RefUpdate>,
+    /// Who sent it.
+    pub by: String,
+}
+
+/// The server.
+#[derive(Default)]
+pub struct Remote {
+    /// Its refs.
+    pub refs: BTreeMap<String, String>,
+    /// Every version of a ledger that anybody wrote.
+    pub ledger: BTreeMap<Version, LedgerCommit>,
+    /// The values each ref has had, in order.
+    pub past: BTreeMap<String, Vec<String>>,
+    in_flight: Vec<InFlight>,
+    /// What moved since the checkers last looked.
+    pub moved: Vec<Moved>,
+}
+
+/// Everything that is not one host's own.
+pub struct World {
+    /// What this run is like.
+    pub plan: Plan,
+    /// Chance.
+    pub random: RefCell<Random>,
+    /// The server.
+    pub remote: RefCell<Remote>,
+    /// Commits of the code.
+    pub commits: RefCell<Commits>,
+    /// What was promised to whom.
+    pub promises: RefCell<Promises>,
+    /// Whether trouble is over.
+    pub calm: Cell<bool>,
+    /// Processes that run.
+    pub alive: RefCell<BTreeSet<u64>>,
+    /// How often each trouble struck.
+    pub struck: RefCell<BTreeMap<Trouble, u64>>,
+    /// How often each operation ended how.
+    pub tally: RefCell<Tally>,
+    now_ms: Cell<u64>,
+    trace: RefCell<VecDeque<String>>,
+    verbose: bool,
+}
+
+impl World {
+    /// The world of a seed; `verbose` prints what happens as it happens.
+    pub fn new(seed: u64, verbose: bool) -> Rc<World> {
+        let mut random = Random::new(seed);
+        let plan = Plan::draw(&mut random);
+        Rc::new(World {
+            plan,
+            random: RefCell::new(random),
+            remote: RefCell::default(),
+            commits: RefCell::default(),
+            promises: RefCell::default(),
+            calm: Cell::new(false),
+            alive: RefCell::default(),
+            struck: RefCell::default(),
+            tally: RefCell::default(),
+            now_ms: Cell::new(0),
+            trace: RefCell::default(),
+            verbose,
+        })
+    }
+
+    /// The true time since the beginning.
+    pub fn now_ms(&self) -> u64 {
+        self.now_ms.get()
+    }
+
+    /// Lets time pass, to `ms` at least.
+    pub fn advance_to(&self, ms: u64) {
+        self.now_ms.set(self.now_ms.get().max(ms));
+        self.deliver_due();
+    }
+
+    /// Notes what happens.
+    pub fn trace(&self, line: impl FnOnce() -> String) {
+        let line = format!("{:>9.1}s {}", self.now_ms.get() as f64 / 1000.0, line());
+        if self.verbose {
+            println!("{line}");
+        }
+        let mut trace = self.trace.borrow_mut();
+        if trace.len() == TRACE_LINES {
+            trace.pop_front();
+        }
+        trace.push_back(line);
+    }
+
+    /// The last lines of what happened.
+    pub fn last_lines(&self) -> Vec<String> {
+        self.trace.borrow().iter().cloned().collect()
+    }
+
+    /// Whether `trouble` strikes here and now. What strikes is counted.
+    pub fn strikes(&self, trouble: Trouble) -> bool {
+        let strikes = !self.calm.get() && self.random.borrow_mut().chance(self.plan.chance(trouble));
+        if strikes {
+            self.struck(trouble);
+        }
+        strikes
+    }
+
+    /// Counts trouble that struck.
+    pub fn struck(&self, trouble: Trouble) {
+        *self.struck.borrow_mut().entry(trouble).or_default() += 1;
+    }
+
+    /// Counts something that was done.
+    pub fn count(&self, what: &str) {
+        *self.tally.borrow_mut().entry(what.to_owned()).or_default() += 1;
+    }
+
+    /// A number below `bound`.
+    pub fn below(&self, bound: u64) -> u64 {
+        self.random.borrow_mut().below(bound)
+    }
+
+    /// A number from `low` to `high`.
+    pub fn between(&self, low: u64, high: u64) -> u64 {
+        self.random.borrow_mut().between(low, high)
+    }
+
+    /// True so many times in a hundred.
+    pub fn percent(&self, percent: u32) -> bool {
+        self.random.borrow_mut().chance(percent * 10)
+    }
+
+    /// The value of a ref of the server.
+    pub fn read_ref(&self, name: &str) -> Option<String> {
+        self.remote.borrow().refs.get(name).cloned()
+    }
+
+    /// Carries a push out: every ref is moved, or none, and those that were not as expected are named.
+    pub fn carry_out(&self, updates: &[RefUpdate], by: &str) -> Result<(), Vec<String>> {
+        let mut remote = self.remote.borrow_mut();
+        let astray = updates.iter().filter(|update| remote.refs.get(&update.name) != update.old.as_ref());
+        let astray: Vec<String> = astray.map(|update| update.name.clone()).collect();
+        if !astray.is_empty() {
+            return Err(astray);
+        }
+        for update in updates {
+            match &update.new {
+                Some(new) => {
+                    remote.refs.insert(update.name.clone(), new.clone());
+                    remote.past.entry(update.name.clone()).or_default().push(new.clone());
+                }
+                None => {
+                    remote.refs.remove(&update.name);
+                }
+            }
+        }
+        remote.moved.push(Moved { updates: updates.to_vec(), by: by.to_owned() });
+        Ok(())
+    }
+
+    /// Has a push arrive later.
+    pub fn send_late(&self, updates: &[RefUpdate], by: &str) {
+        // Long after its sender gave up, yet sooner than a request of a killed process is forgotten.
+        let ceiling_ms = if self.percent(50) { 3_000 } else { 400_000 };
+        let arrives_ms = self.now_ms() + self.between(1, ceiling_ms);
+        let push = InFlight { arrives_ms, updates: updates.to_vec(), by: by.to_owned() };
+        self.remote.borrow_mut().in_flight.push(push);
+    }
+
+    /// When the next push arrives that is on its way.
+    pub fn next_arrival_ms(&self) -> Option<u64> {
+        self.remote.borrow().in_flight.iter().map(|push| push.arrives_ms).min()
+    }
+
+    fn deliver_due(&self) {
+        loop {
+            let due = {
+                let mut remote = self.remote.borrow_mut();
+                let index = remote.in_flight.iter().position(|push| push.arrives_ms <= self.now_ms.get());
+                index.map(|index| remote.in_flight.remove(index))
+            };
+            let Some(push) = due else { return };
+            let result = self.carry_out(&push.updates, &push.by);
+            self.trace(|| format!("a push of {} arrives late: {} {result:?}", push.by, spell(&push.updates)));
+        }
+    }
+
+    /// One version of a ledger.
+    pub fn ledger_commit(&self, version: &Version) -> Result<LedgerCommit, Fault> {
+        let found = self.remote.borrow().ledger.get(version).cloned();
+        found.ok_or_else(|| Fault::integrity(format!("version {version} is missing")))
+    }
+
+    /// Whether `new` is `old` or descends from it.
+    pub fn descends(&self, new: &Version, old: &Version) -> bool {
+        let remote = self.remote.borrow();
+        let mut at = Some(new);
+        while let Some(version) = at {
+            if version == old {
+                return true;
+            }
+            at = remote.ledger.get(version).and_then(|commit| commit.parent.as_ref());
+        }
+        false
+    }
+}
+
+/// Updates, short enough for a line.
+pub fn spell(updates: &[RefUpdate]) -> String {
+    let short = |id: &Option<String>| id.as_ref().map_or("-".to_owned(), |id| id.chars().take(6).collect());
+    let one = |update: &RefUpdate| format!("{} {}..{}", update.name, short(&update.old), short(&update.new));
+    updates.iter().map(one).collect::<Vec<_>>().join(", ")
+}
