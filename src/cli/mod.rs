@@ -4,7 +4,7 @@
 //! its arguments, whose comments are its help, and one function that gives a [`Reply`].
 
 mod claim;
-
+mod demo;
 mod errors;
 mod generate;
 mod init;
@@ -79,6 +79,7 @@ enum Verb {
     Log(log::Args),
     #[command(subcommand)]
     Memory(memory::Verb),
+    Demo(demo::Args),
 
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
@@ -103,7 +104,11 @@ pub fn run(args: impl IntoIterator<Item = std::ffi::OsString>, start: Start, out
         Err(error) => return output.fail(&CliError::usage(&error), wants_json),
     };
     let talk = output.talk(cli.json);
-    match perform(cli.verb, start, talk) {
+    let answer = match cli.verb {
+        Verb::Demo(args) => demo::run(&args, &start, output, cli.json),
+        verb => perform(verb, start, talk),
+    };
+    match answer {
         Ok(reply) => output.reply(&reply, cli.json),
         Err(error) => output.fail(&error, cli.json),
     }
@@ -147,7 +152,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Status(args) => status::run(&args, &context),
         Verb::Log(args) => log::run(&args, &context),
         Verb::Memory(verb) => memory::run(&verb, &context),
-        Verb::Init(_) | Verb::Completions(_) | Verb::Man(_) => {
+        Verb::Init(_) | Verb::Demo(_) | Verb::Completions(_) | Verb::Man(_) => {
             unreachable!("BUG: performed above, for it needs no board")
         }
     };
