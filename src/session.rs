@@ -15,7 +15,7 @@ use crate::domain::board::Board;
 use crate::domain::planner::TrainPolicy;
 use crate::domain::{Branch, Fence, Holder, TaskId, Timestamp};
 use crate::engine::{Engine, EngineError, Knowledge, PassSettings};
-use crate::git::Git;
+use crate::git::{Git, GitError};
 use crate::ledger::{Author, Fault, GitStore, Objects, Place, Refs, Store, Truth, tracking_ref};
 use crate::record::names::{DEFAULT_PREFIX, RefNames, branch_ref, candidate_ref};
 use crate::repo::GitCode;
@@ -84,6 +84,14 @@ impl Session {
         // In its worktree, as git itself does: a remote's relative path means the same wherever the user stands.
         let directory = place.workdir().unwrap_or_else(|| place.common_dir()).to_path_buf();
         let git = Git::here(directory);
+        if place.may_be_off_limits() {
+            // Git itself says whether this repository may be used (safe.directory, safe.bareRepository). Where it may
+            // not, its configuration is left out in silence, and a clone with a remote would look like one without.
+            git.run(&["rev-parse", "--git-dir"]).map_err(|error| match error {
+                GitError::Failed { said, .. } => Fault::Environment { what: said },
+                error => Fault::Environment { what: error.to_string() },
+            })?;
+        }
         let git_config = read_git_config(&git)?;
         let local = config::local_settings(&git_config, &start.environment);
         let truth = find_truth(&local, &git_config)?;

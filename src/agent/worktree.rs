@@ -74,12 +74,19 @@ impl Worktrees {
         Ok(self.list()?.into_iter().find(|worktree| worktree.branch.as_ref() == Some(branch) && worktree.path.exists()))
     }
 
+    /// Whether worktrees can be made here at all: a bare repository serves clones, which have theirs.
+    pub fn possible(&self) -> Result<(), Fault> {
+        if self.place.workdir().is_none() {
+            let what = "this is a bare repository, which has no worktrees: work in a clone of it".to_owned();
+            return Err(Fault::Environment { what });
+        }
+        Ok(())
+    }
+
     /// The worktree of a claim: the one its branch is checked out in already, or a new one, with the branch started at
     /// `start` unless it exists. A command that was killed half-way is finished by the next.
     pub fn add(&self, task: &TaskId, branch: &Branch, start: &ObjectId) -> Result<Worktree, Fault> {
-        if self.place.is_bare() && self.place.workdir().is_none() && self.root.as_os_str().is_empty() {
-            return Err(Fault::Environment { what: "this repository has no place for worktrees".to_owned() });
-        }
+        self.possible()?;
         let _ = self.git.run(&["worktree", "prune"]);
         if let Some(worktree) = self.of_branch(branch)? {
             if self.is_complete(&worktree) {

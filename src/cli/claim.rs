@@ -93,6 +93,9 @@ pub(super) fn claim(args: &ClaimArgs, context: &Context) -> Result<Reply, CliErr
     if lease.0 == 0 {
         return Err(CliError::bad_argument("a lease of no time is over at once", "git scrum claim --lease 30m"));
     }
+    if args.worktree {
+        context.session.worktrees()?.possible()?;
+    }
     let command = Command::Claim {
         task: args.id.as_deref().map(tasks::parse).transpose()?,
         team: args.team.as_deref().map(tasks::parse).transpose()?,
@@ -180,7 +183,8 @@ fn nothing(skipped: &[Skipped]) -> Reply {
         .collect();
     let mut text = "There is nothing to claim.\n".to_owned();
     for skip in skipped {
-        let holder = skip.holder.as_ref().map(|holder| format!(" ({holder})")).unwrap_or_default();
+        let unnamed = skip.holder.as_ref().filter(|holder| !skip.reason.contains(holder.as_str()));
+        let holder = unnamed.map(|holder| format!(" ({holder})")).unwrap_or_default();
         text.push_str(&format!("  {}: {}{holder}\n", skip.task, skip.reason));
     }
     Reply::new(json!({ "claims": [], "skipped": rows }), view::clean(&text)).no()
@@ -203,6 +207,7 @@ fn claim_json(claim: &Claim, worktree: Option<&str>) -> Value {
 pub(super) fn make_worktree(context: &Context, claim: &Claim) -> Result<String, CliError> {
     let session = &context.session;
     let stands = |error: CliError| {
+        context.talk.tell(error.to_text().lines().next().unwrap_or_default());
         let message = format!("{} is claimed under fence {}, but has no worktree", claim.task, claim.fence);
         CliError::new(exit::ENVIRONMENT, "no-worktree", message, format!("git scrum worktree add {}", claim.task))
             .with("cause", error.to_json())
@@ -212,10 +217,8 @@ pub(super) fn make_worktree(context: &Context, claim: &Claim) -> Result<String, 
     let start = session.code.head(&target)?.ok_or_else(|| {
         stands(CliError::new(exit::ENVIRONMENT, "no-target", format!("there is no branch {target}"), ""))
     })?;
-    let worktree = session.worktrees()?.add(&claim.task, &claim.branch, &start).map_err(|fault| {
-        context.talk.say(&format!("error: {fault}"));
-        stands(fault.into())
-    })?;
+    let worktree =
+        session.worktrees()?.add(&claim.task, &claim.branch, &start).map_err(|fault| stands(fault.into()))?;
     let file = ClaimFile {
         fence: claim.fence,
         holder: claim.holder.clone(),

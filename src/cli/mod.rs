@@ -1,7 +1,7 @@
 //! The command line: parse, ask the engine, render for people or as JSON. Nothing else in the project prints.
 //!
 //! Results go to standard output, talk and progress to standard error. One file for each verb or small family of verbs:
-//! its arguments, whose comments are its help, and one function that gives a [`Reply`].
+//! its arguments, whose comments are its help, and one function that gives a `Reply`.
 
 mod claim;
 mod demo;
@@ -183,7 +183,9 @@ impl Context {
         let board = self.board()?;
         match board.read(true, &read) {
             Ok(value) => Ok((value, true)),
-            Err(EngineError::Fault(fault @ (Fault::Network { .. } | Fault::Authentication { .. }))) => {
+            Err(EngineError::Fault(
+                fault @ (Fault::Network { .. } | Fault::Authentication { .. } | Fault::Environment { .. }),
+            )) => {
                 if self.session.store().cached()?.is_none() {
                     return Err(fault.into());
                 }

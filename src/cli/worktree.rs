@@ -46,6 +46,7 @@ pub(super) fn run(verb: &Verb, context: &Context) -> Result<Reply, CliError> {
 }
 
 fn add(context: &Context, id: &TaskId) -> Result<Reply, CliError> {
+    context.session.worktrees()?.possible()?;
     let claim = current_claim(context, id)?;
     // Only whoever holds the claim works on it: the same test as for renewing it.
     let ours = match context.session.known_fence(id) {

@@ -30,7 +30,10 @@ const WORDS: &[(Cause, &[&str])] = &[
     (Cause::NoAtomicPush, &["does not support --atomic push", "doesn't support atomic push"]),
     (Cause::NoSuchRef, &["couldn't find remote ref"]),
     (Cause::UnsafeRepository, &["detected dubious ownership", "cannot use bare repository"]),
-    (Cause::ObjectFormat, &["mismatched algorithms", "unsupported object format", "unknown object format"]),
+    (
+        Cause::ObjectFormat,
+        &["mismatched algorithms", "unsupported object format", "unknown object format", "hash algorithm"],
+    ),
     (Cause::RateLimited, &["returned error: 429", "rate limit", "Too Many Requests"]),
     (
         Cause::Authentication,

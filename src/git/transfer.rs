@@ -57,6 +57,11 @@ const NEUTRAL: &[&str] = &[
     "-c",
     "push.gpgSign=false",
     "-c",
+    "push.negotiate=false",
+    // Empty: the list of options that a user configured for their own pushes. Many servers refuse any.
+    "-c",
+    "push.pushOption=",
+    "-c",
     "fetch.prune=false",
     "-c",
     "fetch.pruneTags=false",
@@ -103,8 +108,10 @@ impl Git {
     pub fn fetch(&self, url: &str, refspecs: &[String]) -> Result<Output, GitError> {
         let mut args: Vec<&str> = NEUTRAL.to_vec();
         args.extend([
+            // Not `--quiet`: that keeps git from saying that a ref went backwards, and so from telling it apart from a
+            // server that cannot be reached.
             "fetch",
-            "--quiet",
+            "--no-progress",
             "--no-tags",
             "--no-write-fetch-head",
             "--no-auto-maintenance",

@@ -20,6 +20,7 @@ pub enum RefFormat {
 /// A discovered repository.
 pub struct Place {
     repo: gix::Repository,
+    common_dir: PathBuf,
     /// Where the command was started.
     pub started_in: PathBuf,
     /// How refs are stored.
@@ -39,12 +40,17 @@ impl Place {
         // Reading a board walks the same few trees again and again.
         repo.object_cache_size_if_unset(8 << 20);
         let _ = repo.make_paths_absolute();
+        // For reflogs of refs of our cache, where the user has no identity: git makes one up, gix refuses.
+        let _ = repo.committer_or_set_generic_fallback();
+        // Of a linked worktree it is `…/.git/worktrees/x/../..`: the same directory, but not the same name.
+        let common_dir = repo.common_dir().canonicalize();
+        let common_dir = common_dir.map_err(|error| Fault::io("cannot resolve the git directory", error))?;
         let reftable = {
             let config = repo.config_snapshot();
             config.string("extensions.refStorage").is_some_and(|format| format.eq_ignore_ascii_case(b"reftable"))
         };
         let ref_format = if reftable { RefFormat::Reftable } else { RefFormat::Files };
-        Ok(Place { repo, started_in: directory.to_path_buf(), ref_format })
+        Ok(Place { repo, common_dir, started_in: directory.to_path_buf(), ref_format })
     }
 
     pub(super) fn repository(&self) -> &gix::Repository {
@@ -53,7 +59,7 @@ impl Place {
 
     /// The git directory that all worktrees share.
     pub fn common_dir(&self) -> &Path {
-        self.repo.common_dir()
+        &self.common_dir
     }
 
     /// The directory for our own files: the queue's lock, caches, records of work under way.
@@ -69,6 +75,12 @@ impl Place {
     /// Whether the repository has no worktree.
     pub fn is_bare(&self) -> bool {
         self.repo.is_bare()
+    }
+
+    /// Whether git might refuse to use this repository: it is somebody else's, or bare. Everybody's own ordinary clone is
+    /// not asked about, for asking takes a process.
+    pub fn may_be_off_limits(&self) -> bool {
+        self.is_bare() || self.repo.git_dir_trust() != gix::sec::Trust::Full
     }
 
     /// The hexadecimal length of an object id here: 40 for SHA-1, 64 for SHA-256.

@@ -107,6 +107,11 @@ pub enum TransactError<E> {
 /// How many times a lock file is waited for: about three seconds in all.
 const LOCKED_ATTEMPTS_MAX: u32 = 6;
 
+/// How many attempts may end in doubt before nobody tries any more.
+const DOUBTFUL_ATTEMPTS_MAX: u32 = 4;
+/// How many attempts may be told that the ledger was moved when it was not.
+const VAIN_ATTEMPTS_MAX: u32 = 8;
+
 /// Runs one transaction on `store`. `decide` is called once for every version tried (with `None` where there is no
 /// ledger yet); `recover` gives the answer when the operations are found applied in a version that this call did not
 /// publish itself.
@@ -117,7 +122,18 @@ pub fn transact<S: Store, T, E>(
     decide: impl FnMut(Option<&Snapshot<'_, S>>) -> Result<Decision<T>, E>,
     recover: impl FnMut(&Snapshot<'_, S>) -> Result<T, E>,
 ) -> Result<Committed<T>, TransactError<E>> {
-    let mut run = Run { store, pace, request, tried: Vec::new(), pushes: 0, locked: 0, in_doubt: None };
+    let mut run = Run {
+        store,
+        pace,
+        request,
+        tried: Vec::new(),
+        pushes: 0,
+        locked: 0,
+        doubtful: 0,
+        vain: 0,
+        lost: None,
+        in_doubt: None,
+    };
     store.in_turn(|| {
         let result = run.finish(decide, recover);
         run.unless_in_doubt(result)
@@ -133,6 +149,12 @@ struct Run<'a, S, P: ?Sized, T> {
     tried: Vec<(Version, T)>,
     pushes: u32,
     locked: u32,
+    /// How many attempts ended in doubt.
+    doubtful: u32,
+    /// How many attempts were told that the ledger had been moved when it had not.
+    vain: u32,
+    /// The ledger's ref, when the last attempt was told that somebody had moved it.
+    lost: Option<String>,
     /// An attempt that may still arrive.
     in_doubt: Option<Doubt>,
 }
@@ -177,7 +199,12 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                 searched = Some(tip.clone());
             }
             // What started from a version that was left behind, and is not in the chain, never will be.
-            self.in_doubt.take_if(|doubt| doubt.base != version);
+            if self.in_doubt.take_if(|doubt| doubt.base != version).is_some() {
+                self.doubtful = 0;
+            }
+            if let (true, Some(doubt)) = (self.doubtful >= DOUBTFUL_ATTEMPTS_MAX, &self.in_doubt) {
+                return Err(TransactError::Unknown { reason: doubt.reason.clone() });
+            }
             let snapshot = version.clone().map(|version| Snapshot::new(self.store, version));
             match decide(snapshot.as_ref()).map_err(TransactError::Decide)? {
                 Decision::Commit { batch, lines, also, value } => {
@@ -196,11 +223,20 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                 Decision::Answer(_) if !fresh => {}
                 Decision::Answer(value) => return self.answer(value, version),
             }
+            let lost = self.lost.take();
             let before = version;
             version = self.store.refresh()?;
             fresh = true;
             if version != before {
                 self.store.set_contended(true);
+                self.vain = 0;
+            } else if let Some(ref_name) = lost {
+                self.vain += 1;
+                if self.vain >= VAIN_ATTEMPTS_MAX {
+                    // As where a server hides the ref from pushes only: git misses it and takes the lease for stale.
+                    let reason = "it is said to have been moved, and was not: does the server hide it from pushes?";
+                    return Err(TransactError::Refused { ref_name, reason: reason.to_owned() });
+                }
             }
         }
     }
@@ -225,7 +261,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             Outcome::Lost { ref_name } if also.iter().any(|update| update.name == ref_name) => {
                 return Err(TransactError::Moved { ref_name });
             }
-            Outcome::Lost { .. } => {}
+            Outcome::Lost { ref_name } => self.lost = Some(ref_name),
             Outcome::Locked { reason } => {
                 self.locked += 1;
                 if self.locked >= LOCKED_ATTEMPTS_MAX {
@@ -236,6 +272,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             Outcome::NotAtomic => return Err(TransactError::NotAtomic),
             Outcome::Refused { ref_name, reason } => return Err(TransactError::Refused { ref_name, reason }),
             Outcome::Unknown { reason } => {
+                self.doubtful += 1;
                 self.in_doubt = Some(Doubt { base: base.cloned(), reason, own: true });
             }
         }

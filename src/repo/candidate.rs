@@ -56,6 +56,12 @@ pub(super) fn build(git: &Git, objects: &Objects, base: &ObjectId, car: &Car) ->
             paths.dedup();
             Ok(Candidate::Conflict { paths })
         }
+        _ if said.contains("unrelated histories") && is_shallow(&git) => Err(Fault::Environment {
+            what: format!(
+                "this clone is shallow and lacks the history that {base} and {} share: git fetch --unshallow",
+                car.commit
+            ),
+        }),
         _ if said.contains("unrelated histories") => {
             Ok(Candidate::Conflict { paths: vec!["everything: the two have no common history".to_owned()] })
         }
@@ -64,6 +70,10 @@ pub(super) fn build(git: &Git, objects: &Objects, base: &ObjectId, car: &Car) ->
         }),
         _ => Err(Fault::io("git merge-tree failed", failure::telling_line(&said))),
     }
+}
+
+fn is_shallow(git: &Git) -> bool {
+    git.run(&["rev-parse", "--is-shallow-repository"]).is_ok_and(|said| said == "true")
 }
 
 /// The merge commit. Name, address and date come from the car alone, so that every host writes the same bytes.

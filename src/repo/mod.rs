@@ -122,7 +122,16 @@ impl Code for GitCode {
     }
 
     fn subject(&self, commit: &ObjectId) -> Result<String, Fault> {
-        let subject = self.git.run(&["log", "-1", "--format=%s", commit.as_str(), "--"]);
+        let subject = self.git.run(&[
+            "log",
+            "-1",
+            "--no-show-signature",
+            "--no-color",
+            "--encoding=UTF-8",
+            "--format=%s",
+            commit.as_str(),
+            "--",
+        ]);
         subject.map_err(|error| git_fault("reading a commit", error))
     }
 

@@ -7,7 +7,10 @@ mod support;
 
 mod claims;
 mod contract;
+mod demo;
+mod git_facts;
 mod kill;
+mod ledger;
 mod main_job;
 mod scrum;
 mod tour;
