@@ -164,7 +164,7 @@ pub struct LocalSettings {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ConfigError {
     /// There is no such key.
-    #[error("{place} has the unknown key {key}{}", .nearest.as_ref().map(|n| format!(" (did you mean {n}?)")).unwrap_or_default())]
+    #[error("{place} has the unknown key {key}{}", suggestion(.nearest.as_deref()))]
     UnknownKey {
         /// Where it was found.
         place: String,
@@ -181,6 +181,10 @@ pub enum ConfigError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+fn suggestion(nearest: Option<&str>) -> String {
+    nearest.map(|name| format!(" (did you mean {name}?)")).unwrap_or_default()
 }
 
 /// Values by key, in the order in which they were found; as `git config --list` and the environment give them.

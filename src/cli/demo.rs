@@ -63,7 +63,7 @@ pub(super) fn run(args: &Args, start: &Start, output: &Output, json: bool) -> Re
 fn next(directory: &str, program: Option<&str>, commands: u32) -> String {
     let path = program.map_or_else(String::new, |program| format!("  export PATH=\"{program}:$PATH\"\n"));
     format!(
-        "\nThat took {commands} commands and no server. Everything is still there, to look at and to go on with:\n{path}  \
+        "\nThat took {commands} commands and no server. Everything is still there, to look at and go on with:\n{path}  \
          cd {directory}/backend && git scrum log\n  \
          git scrum add \"Sell tea\" --label backend && git scrum claim --team backend --worktree\n  \
          rm -rf {directory}\n"

@@ -147,7 +147,7 @@ impl From<EngineError> for CliError {
                 exit::FORBIDDEN,
                 "forbidden",
                 format!("the server refused {ref_name}: {reason}"),
-                "ask for the right to push there, or set scrum.prefix to refs/heads/scrum-state/ where only branches are taken",
+                "ask for the right to push there; if only branches are taken, git config scrum.prefix refs/heads/scrum-state/",
             )
             .with("ref", ref_name)
             .with("reason", reason),
@@ -238,10 +238,6 @@ impl From<Refusal> for CliError {
                     .with("team", team.to_string())
                     .with("capacity", capacity)
             }
-            Refusal::NotForTeam { task, team } => {
-                let message = format!("task {task} is not for team {team}");
-                CliError::new(exit::NO, "not-for-team", message, format!("git scrum team show {team}"))
-            }
             Refusal::NothingToClaim(_) => {
                 CliError::new(exit::NO, "nothing-to-claim", "there is nothing to claim", "git scrum list")
             }
@@ -292,9 +288,8 @@ fn held_by(refusal: Refusal) -> CliError {
             match present {
                 Some((holder, fence, until)) => {
                     let until_words = until_words(until);
-                    let message = format!(
-                        "your claim of {task}, fence {named}, is over: it is held by {holder} under fence {fence}, {until_words}"
-                    );
+                    let now = format!("it is held by {holder} under fence {fence}, {until_words}");
+                    let message = format!("your claim of {task}, fence {named}, is over: {now}");
                     error(message, "stop working on it; git scrum claim, to take another one".to_owned())
                         .with("holder", holder.to_string())
                         .with("fence", fence.0)

@@ -12,6 +12,14 @@ use super::Cli;
 use super::errors::{CliError, exit};
 use super::output::Reply;
 
+/// What git's own completion calls for `git scrum`: the words are those of git-scrum with git in front.
+const GIT_COMPLETION: &str = r#"
+_git_scrum() {
+    local COMP_WORDS=("git-scrum" "${COMP_WORDS[@]:2}") COMP_CWORD=$((COMP_CWORD - 1))
+    _git-scrum git-scrum "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+}
+"#;
+
 /// Print the completion script of a shell
 #[derive(clap::Args)]
 pub struct CompletionsArgs {
@@ -33,11 +41,7 @@ pub(super) fn completions(args: &CompletionsArgs) -> Reply {
     clap_complete::generate(args.shell, &mut command, "git-scrum", &mut script);
     let mut script = String::from_utf8_lossy(&script).into_owned();
     if args.shell == Shell::Bash {
-        // Git's own completion calls this for `git scrum`: the words are those of git-scrum with git in front.
-        script.push_str(
-            "\n_git_scrum() {\n    local COMP_WORDS=(\"git-scrum\" \"${COMP_WORDS[@]:2}\") COMP_CWORD=$((COMP_CWORD - 1))\n    \
-             _git-scrum git-scrum \"${COMP_WORDS[COMP_CWORD]}\" \"${COMP_WORDS[COMP_CWORD - 1]}\"\n}\n",
-        );
+        script.push_str(GIT_COMPLETION);
     }
     Reply::new(json!({ "script": script }), script.clone())
 }

@@ -13,7 +13,7 @@ use crate::engine::SubmitRequest;
 /// Put finished work into the merge train
 #[derive(clap::Args)]
 pub struct Args {
-    /// The task whose claim's branch is submitted; that of the branch checked out here if neither it nor a branch is given
+    /// The task whose claim's branch is submitted; with neither it nor --branch, that of the branch checked out here
     id: Option<String>,
     /// The branch to submit, as the remote has it
     #[arg(long, value_name = "B")]

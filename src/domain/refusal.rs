@@ -15,7 +15,7 @@ pub enum Refusal {
     NoSuchTeam(TeamName),
     /// There is no such car in the train.
     NoSuchCar(CarId),
-    /// These tasks would wait for each other: each needs the next, the last needs the first.
+    /// These tasks would wait for each other: each needs the next, and the first is named again at the end.
     Cycle(Vec<TaskId>),
     /// The task is in a state in which this cannot be done.
     WrongState {
@@ -69,13 +69,6 @@ pub enum Refusal {
         team: TeamName,
         /// How many tasks it works on at once.
         capacity: u32,
-    },
-    /// The team does not take such tasks.
-    NotForTeam {
-        /// The task.
-        task: TaskId,
-        /// The team.
-        team: TeamName,
     },
     /// There is nothing that may be claimed.
     NothingToClaim(Vec<Skipped>),

@@ -82,6 +82,7 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
     }
 
     pub(super) fn run(&self, command: Command, how: &How) -> Result<Asked, EngineError> {
+        let command = rules::clipped(command);
         let own = OperationId::parse(&self.host.nonce()).expect("a nonce is an operation id");
         let mut resumed = None;
         if how.journaled {

@@ -1,7 +1,7 @@
 //! One pass of the merge train: observe, plan, perform, until there is nothing to do but wait.
 //!
 //! A pass holds no state of its own: whatever it did not finish, the next pass on any host sees and goes on with. The
-//! target is moved only from the commit that was observed, only by fast-forward, and only to a commit whose tree passed.
+//! target is moved only from the commit that was observed, only by fast-forward, only to a commit whose tree passed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -465,9 +465,9 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                 Published::Lost { .. } => return Ok(format!("{target} was moved meanwhile")),
                 Published::Refused { reason, .. } => {
                     let said = abandon(&reason)?;
-                    for id in &landing.cars {
+                    for (id, commit) in landing.cars.iter().zip(&landing.commits) {
                         let why = format!("{target} did not take it: {reason}");
-                        self.eject(id, None, EjectCause::Refused, &why)?;
+                        self.eject(id, Some(commit.clone()), EjectCause::Refused, &why)?;
                     }
                     return Ok(said);
                 }

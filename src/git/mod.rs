@@ -94,8 +94,8 @@ impl Git {
                 command.env_remove(name);
             }
         }
-        // The index of the commit whose hook started us. No command of ours works on the user's index, and `git worktree
-        // add` would check out into it.
+        // The index of the commit whose hook started us. No command of ours works on the user's index, and
+        // `git worktree add` would check out into it.
         command.env_remove("GIT_INDEX_FILE");
         command
             .env("LC_ALL", "C")

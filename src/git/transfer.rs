@@ -236,7 +236,7 @@ mod tests {
             &[Locked("error: Unable to create '/r/x.lock': File exists.".into()), Unknown],
         );
         check(
-            "To x\n!\ta:refs/heads/main\t[rejected] (stale info)\n!\ta:refs/scrum/board\t[rejected] (atomic push failed)\n",
+            "!\ta:refs/heads/main\t[rejected] (stale info)\n!\ta:refs/scrum/board\t[rejected] (atomic push failed)\n",
             "",
             &[Skipped, Lost],
         );

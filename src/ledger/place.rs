@@ -77,8 +77,8 @@ impl Place {
         self.repo.is_bare()
     }
 
-    /// Whether git might refuse to use this repository: it is somebody else's, or bare. Everybody's own ordinary clone is
-    /// not asked about, for asking takes a process.
+    /// Whether git might refuse to use this repository: it is somebody else's, or bare. Nobody's own ordinary clone is
+    /// asked about, for asking takes a process.
     pub fn may_be_off_limits(&self) -> bool {
         self.is_bare() || self.repo.git_dir_trust() != gix::sec::Trust::Full
     }

@@ -134,7 +134,7 @@ mod tests {
     #[test]
     fn keys_are_as_documented() {
         let id = TaskId::parse("101").expect("an id");
-        assert_eq!(task(&id, false).as_str(), "tasks/de/101");
+        assert_eq!(task(&id, false).as_str(), "tasks/33/101");
         assert_eq!(index_chunk(OpenTasks::Queued, Priority::P1, 17).as_str(), "queued/p1/000001");
         assert_eq!(grant_chunk(Fence(255)).as_str(), "grants/0000000f");
     }

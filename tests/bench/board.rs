@@ -198,7 +198,11 @@ impl Maker {
         let summary = Summary {
             id: id(seq),
             seq,
-            title: format!("{} {part} when the {}", VERBS[(mixed / 7 % 6) as usize], TROUBLES[(mixed / 11 % 6) as usize]),
+            title: format!(
+                "{} {part} when the {}",
+                VERBS[(mixed / 7 % 6) as usize],
+                TROUBLES[(mixed / 11 % 6) as usize]
+            ),
             state,
             priority,
             kind: Some(parse::<Label>(["bug", "feature", "chore"][(mixed / 3 % 3) as usize])),
@@ -206,7 +210,7 @@ impl Maker {
             labels: vec![parse::<Label>(&format!("area/{part}"))],
             needs: Vec::new(),
             // Half of the tasks say what they will touch; two in a few hundred meet.
-            paths: if mixed % 2 == 0 {
+            paths: if mixed.is_multiple_of(2) {
                 vec![Pattern::parse(&format!("src/{part}/m{}/**", mixed % 997)).expect("a pattern")]
             } else {
                 Vec::new()
@@ -223,8 +227,9 @@ impl Maker {
             held_back: false,
             reason: None,
             closed_at: closed.then(|| Timestamp::from_secs(1_780_900_000 + seq)),
-            landed_as: (state == TaskState::Landed)
-                .then(|| ObjectId::parse(&format!("{:040x}", u128::from(mixed) << 64 | u128::from(seq))).expect("40 digits")),
+            landed_as: (state == TaskState::Landed).then(|| {
+                ObjectId::parse(&format!("{:040x}", u128::from(mixed) << 64 | u128::from(seq))).expect("40 digits")
+            }),
             body: format!(
                 "Seen in build {mixed:x} of {part}.\n\nSteps:\n\n1. Start {part} with the default settings.\n2. Wait \
                  until the {}.\n3. Look at the log: request {:x} is answered twice.\n\nIt should be answered once. \
@@ -264,8 +269,18 @@ impl Maker {
 }
 
 const PARTS: [&str; 12] = [
-    "parser", "scheduler", "storage", "session", "billing", "search", "export", "gateway", "editor", "worker",
-    "metrics", "login",
+    "parser",
+    "scheduler",
+    "storage",
+    "session",
+    "billing",
+    "search",
+    "export",
+    "gateway",
+    "editor",
+    "worker",
+    "metrics",
+    "login",
 ];
 const VERBS: [&str; 6] = ["Fix the", "Retry the", "Speed up the", "Simplify the", "Test the", "Document the"];
 const TROUBLES: [&str; 6] = [

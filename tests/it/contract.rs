@@ -84,6 +84,9 @@ fn failures_have_their_exit_codes_and_say_what_to_do_next() {
     let plain = world.run(&clone, &["show", "nobody"]);
     assert_eq!((plain.stdout.as_str(), plain.stderr.lines().count()), ("", 2));
     assert!(plain.stderr.starts_with("error: there is no task nobody\nhint: "), "{}", plain.stderr);
+    // A reason may be of any length, and is cut to what is kept of it.
+    let cancelled = world.ok(&clone, &["cancel", "x", "--reason", &"why ".repeat(20_000)]);
+    assert!(cancelled["task"]["reason"].as_str().expect("a reason").len() <= 2_000);
     assert_eq!(world.ask(&clone, &["init", "--remote", "nobody"]).error(128)["code"], "environment");
 }
 

@@ -165,8 +165,7 @@ impl Report {
             for what in &told.broken {
                 let _ = writeln!(report.broken, "{name}:{number}: {line}\n! {}", world.objects.named(what));
             }
-            let told: Vec<String> =
-                told.lines.iter().map(|line| views::brief(&world.objects.named(line))).collect();
+            let told: Vec<String> = told.lines.iter().map(|line| views::brief(&world.objects.named(line))).collect();
             for line in &told {
                 let _ = writeln!(report.blessed, "  {line}");
             }

@@ -1,4 +1,4 @@
-//! The project of the demo: a small shop of shell scripts, a style sheet and a guide, and what the workers change in it.
+//! The project of the demo: a small shop of shell scripts, a style sheet and a guide, and what the workers change.
 //!
 //! Texts only. In a repository of the user's it all goes into a folder whose name nothing there has.
 

@@ -86,7 +86,7 @@ impl Drama<'_> {
     fn open(&self) -> Result<(), CliError> {
         let stage = self.stage;
         stage.say(
-            "Three teams, five tasks, one repository. What follows a $ is really run; what it prints is below, shortened.",
+            "Three teams, five tasks, one repository. What follows a $ is really run; what it prints is shortened.",
         );
         self.scene("A bare remote, and a clone of it for each team. The board is a ref of the repository");
         let here = Actor { name: "setup".to_owned(), directory: stage.root().to_path_buf() };

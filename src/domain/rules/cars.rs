@@ -304,7 +304,7 @@ pub(super) fn verdict<B: Board>(
 }
 
 /// The end of a check's output that fits into a record, without characters that would change a terminal.
-fn end_of(output: &str) -> String {
+pub(super) fn end_of(output: &str) -> String {
     let clean = output.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c });
     let mut kept = String::new();
     let mut size = 0;

@@ -216,6 +216,24 @@ fn reconsider<B: Board>(draft: &Draft<'_, B>, task: &mut Task) -> Result<TaskSta
     Ok(state)
 }
 
+/// An operation as it is kept: with its free texts cut to what the rules keep of them, for it is a record, too.
+pub fn clipped(mut command: Command) -> Command {
+    let clip = |text: &mut String| *text = kept_reason(text);
+    match &mut command {
+        Command::Cancel { reason: Some(reason), .. }
+        | Command::Release { reason: Some(reason), .. }
+        | Command::Lock { reason: Some(reason), .. }
+        | Command::Block { reason, .. }
+        | Command::Fail { reason, .. }
+        | Command::Eject { reason, .. }
+        | Command::Pause { reason, .. }
+        | Command::Submit { title: reason, .. } => clip(reason),
+        Command::Verdict { record, .. } => record.output = cars::end_of(&record.output),
+        _ => {}
+    }
+    command
+}
+
 /// A reason that may be kept: bounded, and without characters that would change a terminal.
 fn kept_reason(reason: &str) -> String {
     let mut kept = String::new();

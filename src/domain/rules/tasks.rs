@@ -226,9 +226,13 @@ fn find_path<B: Board>(
             path.reverse();
             return Ok(Some(path));
         }
+        if came_from.len() > CYCLE_SEARCH_MAX {
+            let (what, size) = ("tasks that one task needs in the end", came_from.len());
+            return Err(Stop::Refused(Refusal::TooLarge { what, size, size_max: CYCLE_SEARCH_MAX }));
+        }
         let needs = draft.task(&at)?.map(|task| task.summary.needs).unwrap_or_default();
         for next in needs {
-            if next != *from && !came_from.contains_key(&next) && came_from.len() < CYCLE_SEARCH_MAX {
+            if next != *from && !came_from.contains_key(&next) {
                 came_from.insert(next.clone(), at.clone());
                 queue.push_back(next);
             }

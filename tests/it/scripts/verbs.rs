@@ -154,7 +154,8 @@ impl World {
             cars = runs.into_iter().find(|run| run.commit == commit).map(|run| run.cars).unwrap_or_default();
         }
         let (at, by) = (self.now, self.who.clone());
-        let record = VerdictRecord { tree, commit, verdict, check, at, by, took: None, url: None, output: String::new() };
+        let record =
+            VerdictRecord { tree, commit, verdict, check, at, by, took: None, url: None, output: String::new() };
         Ok(Command::Verdict { target, record, cars, asked })
     }
 
@@ -162,7 +163,8 @@ impl World {
         let target = target(words)?;
         let from = self.object(words, "--from")?;
         let (to, tree) = self.commit_and_tree(words, "--to")?;
-        Ok(Command::AnnounceLanding { target, from, to, tree, cars: words.rest()? })
+        let (cars, commits) = self.pinned(words, &target)?;
+        Ok(Command::AnnounceLanding { target, cars, commits, from, to, tree })
     }
 
     fn land(&mut self, words: &mut Words) -> Result<Command, Wrong> {
@@ -171,7 +173,20 @@ impl World {
         let from = self.object(words, "--from")?;
         let (to, tree) = self.commit_and_tree(words, "--to")?;
         let tree = (!untested).then_some(tree);
-        Ok(Command::Land { target, from, to, tree, cars: words.rest()? })
+        let (cars, commits) = self.pinned(words, &target)?;
+        Ok(Command::Land { target, cars, commits, from, to, tree })
+    }
+
+    /// Cars with the commits they are to land with: those that a script names, or else those they have now.
+    fn pinned(&mut self, words: &mut Words, target: &Branch) -> Result<(Vec<CarId>, Vec<ObjectId>), Wrong> {
+        let named: Vec<String> = words.options("--pinned")?;
+        let mut commits: Vec<ObjectId> = named.iter().map(|name| self.objects.id(name)).collect();
+        let cars: Vec<CarId> = words.rest()?;
+        for id in cars.get(commits.len()..).unwrap_or_default() {
+            let Ok(car) = self.board.car(target, id);
+            commits.push(car.map_or_else(|| self.objects.id("unknown"), |car| car.commit));
+        }
+        Ok((cars, commits))
     }
 }
 

@@ -45,7 +45,9 @@ pub(super) fn refused(refusal: &Refusal) -> Vec<String> {
         Refusal::Held { task, holder, fence, until: end } => {
             format!("{task} is held by {holder}, fence {fence}, {}", until(end))
         }
-        Refusal::StaleFence { task, named, present: None } => format!("fence {named} of {task} is stale, nobody holds it"),
+        Refusal::StaleFence { task, named, present: None } => {
+            format!("fence {named} of {task} is stale, nobody holds it")
+        }
         Refusal::StaleFence { task, named, present: Some((holder, fence, end)) } => {
             format!("fence {named} of {task} is stale, {holder} holds it, fence {fence}, {}", until(end))
         }
@@ -55,7 +57,6 @@ pub(super) fn refused(refusal: &Refusal) -> Vec<String> {
         }
         Refusal::NotLocked(pattern) => format!("{pattern} is not locked"),
         Refusal::AtCapacity { team, capacity } => format!("team {team} is at its capacity of {capacity}"),
-        Refusal::NotForTeam { task, team } => format!("{task} is not for team {team}"),
         Refusal::NothingToClaim(_) => "nothing to claim".to_owned(),
         Refusal::TooLarge { what, size, size_max } => format!("{what}: {size}, at most {size_max}"),
         Refusal::BadText { what, rule } => format!("wrong {what}: {rule}"),
@@ -166,9 +167,7 @@ impl World {
         let mut lines = Vec::new();
         lines.extend(train.paused.as_ref().map(|reason| format!("paused: {reason}")));
         lines.extend(train.landed_to.as_ref().map(|to| format!("landed to {to}")));
-        lines.extend(
-            train.landing.as_ref().map(|l| format!("landing {}, from {} to {}", list(&l.cars), l.from, l.to)),
-        );
+        lines.extend(train.landing.as_ref().map(|l| format!("landing {}, from {} to {}", list(&l.cars), l.from, l.to)));
         let Ok(open) = self.board.open_cars(target);
         lines.extend(in_order(&open).into_iter().map(car));
         let gone = self.board.cars().filter(|car| car.target == *target && !car.state.is_open());

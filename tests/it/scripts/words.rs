@@ -116,7 +116,8 @@ impl Objects {
     pub fn id(&mut self, name: &str) -> ObjectId {
         let id = || {
             // Any function of the name would do, so long as no two names meet: FNV-1a, over and over.
-            let round = |seed: u64| name.bytes().fold(seed, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+            let round =
+                |seed: u64| name.bytes().fold(seed, |hash, b| (hash ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
             let first = round(0xcbf2_9ce4_8422_2325);
             let (second, third) = (round(first), round(round(first)));
             let digits = format!("{first:016x}{second:016x}{third:016x}");
