@@ -147,7 +147,7 @@ impl From<EngineError> for CliError {
                 exit::FORBIDDEN,
                 "forbidden",
                 format!("the server refused {ref_name}: {reason}"),
-                "ask for the right to push there; if only branches are taken, git config scrum.prefix refs/heads/scrum-state/",
+                "ask for the right to push; if it takes branches only, git config scrum.prefix refs/heads/scrum-state/",
             )
             .with("ref", ref_name)
             .with("reason", reason),

@@ -1,7 +1,8 @@
 //! A ledger on a git ref, local or on a remote.
 //!
 //! With a remote, the remote's ref is the truth; `refs/scrum/remotes/<remote>/…` remembers the last version seen and
-//! is never pushed. Fetches are never forced, so a remote ref that went backwards is noticed by git itself and reported.
+//! is never pushed. Fetches are never forced, so a remote ref that went backwards is noticed by git itself and
+//! reported.
 //! Without a remote the local ref is the truth, and is updated durably.
 
 #![expect(clippy::disallowed_methods, reason = "an adapter: it owns the files of the clone's state directory")]

@@ -1,11 +1,18 @@
 //! Claims, leases and fences, by separate processes in separate clones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::thread;
 
 use serde_json::json;
 
-use crate::scrum::{World, path, texts};
+use crate::scrum::{Answer, World, path, texts};
+
+/// Asks again where others were faster too often in a row, as its error says to: exit 7.
+fn ask_until_through(world: &World, clone: &Path, args: &[&str]) -> Answer {
+    let mut answers = (0..50).map(|_| world.ask(clone, args));
+    answers.find(|answer| answer.exit != 7).expect("it gets through in the end")
+}
 
 #[test]
 fn eight_clones_empty_a_board_of_two_hundred_tasks() {
@@ -32,9 +39,10 @@ fn eight_clones_empty_a_board_of_two_hundred_tasks() {
                     let mut mine = Vec::new();
                     let mut idle = 0;
                     loop {
-                        let answer = world.ask(clone, &["claim"]);
+                        let answer = ask_until_through(world, clone, &["claim"]);
                         let claims = answer.json()["data"]["claims"].clone();
-                        let Some(claim) = claims.as_array().expect("claims").first() else {
+                        let listed = claims.as_array().unwrap_or_else(|| panic!("no claims: {answer:?}"));
+                        let Some(claim) = listed.first() else {
                             assert_eq!(answer.exit, 1);
                             let waiting = world.ok(clone, &["list"])["tasks"].as_array().expect("tasks").len();
                             idle += 1;
@@ -48,7 +56,7 @@ fn eight_clones_empty_a_board_of_two_hundred_tasks() {
                         let id = claim["task"].as_str().expect("an id").to_owned();
                         let holder = claim["holder"].as_str().expect("a holder").to_owned();
                         mine.push((claim["fence"].as_u64().expect("a fence"), id.clone(), holder));
-                        world.ok(clone, &["done", &id]);
+                        ask_until_through(world, clone, &["done", &id]).data();
                     }
                 })
             })
