@@ -10,7 +10,7 @@ use super::wip;
 use crate::domain::{Branch, Fence, ObjectId, TaskId};
 use crate::git::transfer::RefOutcome;
 use crate::git::{Git, GitError};
-use crate::ledger::{Author, Fault, Outcome, Place, RefUpdate, Refs, Truth, transfer_fault};
+use crate::ledger::{Author, Fault, Outcome, Place, RefUpdate, Refs, Truth, tracking_ref, transfer_fault};
 use crate::record::names::{RefNames, branch_ref};
 
 /// A worktree of this repository.
@@ -211,7 +211,8 @@ impl Worktrees {
                 other => Err(not_saved(format!("{other:?}"))),
             },
             Truth::Remote { name: remote, url } => {
-                let report = self.git.push(url, std::slice::from_ref(update), false);
+                let seen_as = |name: &str| tracking_ref(&self.truth, name);
+                let report = self.git.push(url, std::slice::from_ref(update), false, seen_as);
                 let report = report.map_err(|error: GitError| Fault::io("saving work", error))?;
                 match &report.refs[0] {
                     RefOutcome::Applied | RefOutcome::UpToDate => Ok(()),

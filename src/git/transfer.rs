@@ -81,13 +81,29 @@ const NEUTRAL: &[&str] = &[
     "http.lowSpeedTime=60",
 ];
 
+/// What a push calls the address it goes to.
+const REMOTE: &str = "git-scrum-truth";
+
 impl Git {
-    /// Pushes all `updates` to `url` as one atomic push (`atomic`), or ref by ref.
+    /// Pushes all `updates` to `url` as one atomic push (`atomic`), or ref by ref. What was moved there is remembered in
+    /// this clone under the name that `seen_as` gives, by the same process.
     ///
     /// # Errors
     /// Only when git cannot be started; every failure of the push itself is in the report.
-    pub fn push(&self, url: &str, updates: &[RefUpdate], atomic: bool) -> Result<PushReport, GitError> {
+    pub fn push(
+        &self,
+        url: &str,
+        updates: &[RefUpdate],
+        atomic: bool,
+        seen_as: impl Fn(&str) -> String,
+    ) -> Result<PushReport, GitError> {
         let mut args: Vec<String> = NEUTRAL.iter().map(|word| (*word).to_owned()).collect();
+        // A remote of this one command: git remembers what it pushed to a remote, not to a bare address.
+        args.extend(["-c".to_owned(), format!("remote.{REMOTE}.url={url}")]);
+        for update in updates {
+            let fetch = format!("remote.{REMOTE}.fetch=+{}:{}", update.name, seen_as(&update.name));
+            args.extend(["-c".to_owned(), fetch]);
+        }
         args.extend(
             ["push", "--porcelain", "--no-verify", "--no-recurse-submodules", "--no-follow-tags", "--no-signed"]
                 .map(str::to_owned),
@@ -99,7 +115,7 @@ impl Git {
             let old = update.old.as_deref().unwrap_or("");
             args.push(format!("--force-with-lease={}:{old}", update.name));
         }
-        args.extend(["--".to_owned(), url.to_owned()]);
+        args.extend(["--".to_owned(), REMOTE.to_owned()]);
         args.extend(updates.iter().map(|u| format!("{}:{}", u.new.as_deref().unwrap_or(""), u.name)));
         Ok(report(updates, &self.output(&args)?))
     }

@@ -1,8 +1,8 @@
 //! What this clone remembers of the truth: refs under `refs/scrum/remotes/`, and the fetches that set them.
 //!
-//! Several processes of one clone set the same refs, and any of them may be killed while git or gix holds a lock file
-//! on one. So all of it happens behind one lock of ours; whoever has that knows that a lock file on a cache ref which
-//! stays belongs to nobody, and removes it. Losing a race here is harmless: the refs are a cache.
+//! Several processes of one clone set the same refs, and any of them may be killed while git holds a lock file on one.
+//! So all fetches happen behind one lock of ours, and a push holds a ref of the cache for a moment only; a lock file on a
+//! cache ref which stays belongs to nobody, and is removed. Losing a race here is harmless: the refs are a cache.
 
 #![expect(clippy::disallowed_methods, reason = "an adapter: it owns the files of the clone's state directory")]
 
@@ -46,37 +46,39 @@ impl Cache {
 
     /// Sets a cache ref, whatever it was.
     pub fn set(&self, name: &str, new: &str) -> Result<(), Fault> {
-        self.alone(|| self.unstuck(&[name], || self.refs.set(name, new), Result::is_ok))?
+        self.alone(|| self.unstuck(&[name], || self.refs.set(name, new), |result| hindered(result.as_ref().err())))?
     }
 
     /// Removes a cache ref, if it is there.
     pub fn forget(&self, name: &str) -> Result<(), Fault> {
-        self.alone(|| self.unstuck(&[name], || self.refs.forget(name), Result::is_ok))?
+        self.alone(|| self.unstuck(&[name], || self.refs.forget(name), |result| hindered(result.as_ref().err())))?
     }
 
     /// Fetches `refspecs` from `url` into cache refs. A failing fetch is an output.
     pub fn fetch(&self, url: &str, refspecs: &[String]) -> Result<Output, Fault> {
         let set: Vec<&str> = refspecs.iter().filter_map(|refspec| Some(refspec.rsplit_once(':')?.1)).collect();
         let fetch = || self.git.fetch(url, refspecs).map_err(|error| Fault::io("fetching", error));
-        self.alone(|| self.unstuck(&set, fetch, |result| result.as_ref().is_ok_and(Output::success)))?
+        let hindered = |result: &Result<Output, Fault>| {
+            result.as_ref().is_ok_and(|output| !output.success() && names_a_lock(&output.stderr_text()))
+        };
+        self.alone(|| self.unstuck(&set, fetch, hindered))?
     }
 
-    /// Repeats `work` while it fails and there is a lock file on one of the cache refs it sets.
-    fn unstuck<T>(
-        &self,
-        names: &[&str],
-        work: impl Fn() -> Result<T, Fault>,
-        done: impl Fn(&Result<T, Fault>) -> bool,
-    ) -> Result<T, Fault> {
+    /// Repeats `work` while somebody else is at the cache refs `names` it sets, and in the end removes what stays.
+    fn unstuck<T>(&self, names: &[&str], work: impl Fn() -> T, hindered: impl Fn(&T) -> bool) -> T {
         let locks: Vec<PathBuf> = names.iter().map(|name| self.common_dir.join(format!("{name}.lock"))).collect();
         let mut result = work();
         for attempt in 1..=LOCK_ATTEMPTS {
-            let Some(lock) = locks.iter().find(|lock| !done(&result) && lock.exists()) else { break };
+            if !hindered(&result) {
+                break;
+            }
             if attempt < LOCK_ATTEMPTS {
                 std::thread::sleep(LOCK_WAIT);
             } else {
-                // If it went away by itself there is nothing to remove.
-                let _ = fs::remove_file(lock);
+                for lock in &locks {
+                    // If it went away by itself there is nothing to remove.
+                    let _ = fs::remove_file(lock);
+                }
             }
             result = work();
         }
@@ -95,4 +97,13 @@ impl Cache {
         drop(turn);
         Ok(result)
     }
+}
+
+fn hindered(fault: Option<&Fault>) -> bool {
+    fault.is_some_and(|fault| names_a_lock(&fault.to_string()))
+}
+
+/// Whether git failed because another process is at the same ref, or was killed over it.
+fn names_a_lock(said: &str) -> bool {
+    ["cannot lock ref", "unable to update local ref", ".lock': File exists"].iter().any(|words| said.contains(words))
 }

@@ -89,14 +89,9 @@ impl GitStore {
     }
 
     fn publish_to_remote(&self, url: &str, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
-        let report = self.git.push(url, updates, updates.len() > 1).map_err(|error| Fault::io("pushing", error))?;
-        let outcome = self.judge(updates, &report)?;
-        if outcome == Outcome::Applied
-            && let Some(new) = &updates[0].new
-        {
-            self.cache.set(&self.tracking, new)?;
-        }
-        Ok(outcome)
+        let seen_as = |name: &str| tracking_ref(&self.truth, name);
+        let report = self.git.push(url, updates, updates.len() > 1, seen_as);
+        self.judge(updates, &report.map_err(|error| Fault::io("pushing", error))?)
     }
 
     /// One outcome for the whole push: all refs share it, since the push is atomic or has one ref only.

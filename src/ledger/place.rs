@@ -40,8 +40,6 @@ impl Place {
         // Reading a board walks the same few trees again and again.
         repo.object_cache_size_if_unset(8 << 20);
         let _ = repo.make_paths_absolute();
-        // For reflogs of refs of our cache, where the user has no identity: git makes one up, gix refuses.
-        let _ = repo.committer_or_set_generic_fallback();
         // Of a linked worktree it is `…/.git/worktrees/x/../..`: the same directory, but not the same name.
         let common_dir = repo.common_dir().canonicalize();
         let common_dir = common_dir.map_err(|error| Fault::io("cannot resolve the git directory", error))?;

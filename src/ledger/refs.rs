@@ -1,7 +1,8 @@
 //! Local refs: read one, move one, move several or none.
 //!
-//! Reading and moving a single cache ref goes through gix where gix can (no process). Everything that must be durable
-//! or all-or-nothing, and every repository with reftables, goes through `git update-ref`.
+//! Reading goes through gix where gix can (no process). Everything that changes a ref goes through `git update-ref`: gix
+//! locks `packed-refs` even to set one loose ref, and a process killed over that would leave a lock file behind that
+//! keeps everybody from deleting a branch.
 
 use std::rc::Rc;
 
@@ -42,27 +43,8 @@ impl Refs {
 
     /// Sets a ref of our own cache, whatever it was.
     pub fn set(&self, name: &str, new: &str) -> Result<(), Fault> {
-        match self.place.ref_format {
-            RefFormat::Files => {
-                use gix::refs::transaction::{Change, LogChange, PreviousValue, RefEdit};
-                let id = gix::ObjectId::from_hex(new.as_bytes()).map_err(|error| Fault::io("reading an id", error))?;
-                let edit = RefEdit {
-                    change: Change::Update {
-                        log: LogChange::default(),
-                        expected: PreviousValue::Any,
-                        new: gix::refs::Target::Object(id),
-                    },
-                    name: name.try_into().map_err(|error| Fault::io(format!("the ref name {name}"), error))?,
-                    deref: false,
-                };
-                let edited = self.place.repository().edit_reference(edit);
-                edited.map(|_| ()).map_err(|error| Fault::io(format!("cannot set {name}"), error))
-            }
-            RefFormat::Reftable => {
-                let done = self.git.run(&["update-ref", name, new]);
-                done.map(|_| ()).map_err(|error| Fault::io(format!("cannot set {name}"), error))
-            }
-        }
+        let done = self.git.run(&["update-ref", name, new]);
+        done.map(|_| ()).map_err(|error| Fault::io(format!("cannot set {name}"), error))
     }
 
     /// Removes a ref of our own cache, if it is there.

@@ -196,7 +196,8 @@ impl Code for GitCode {
 
     fn publish(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
         let Truth::Remote { name, url } = &self.truth else { return self.refs.transact(updates) };
-        let report = self.git.push(url, updates, false).map_err(|error| git_fault("pushing", error))?;
+        let report = self.git.push(url, updates, false, |name| tracking_ref(&self.truth, name));
+        let report = report.map_err(|error| git_fault("pushing", error))?;
         for (update, outcome) in updates.iter().zip(&report.refs) {
             let ref_name = update.name.clone();
             match outcome {
@@ -237,18 +238,11 @@ impl Code for GitCode {
         if self.truth == Truth::Local {
             return Ok(());
         }
-        for update in updates {
-            let tracking = tracking_ref(&self.truth, &update.name);
-            match &update.new {
-                Some(new) => self.cache.set(&tracking, new)?,
-                None => self.cache.forget(&tracking)?,
-            }
-            if let (VERDICT_NOTES, Some(new)) = (update.name.as_str(), &update.new) {
-                // So that `git log --notes=scrum/verdicts` shows them in this clone.
-                self.cache.set(VERDICT_NOTES, new)?;
-            }
+        // So that `git log --notes=scrum/verdicts` shows them in this clone.
+        match updates.iter().find(|update| update.name == VERDICT_NOTES).and_then(|update| update.new.as_ref()) {
+            Some(new) => self.cache.set(VERDICT_NOTES, new),
+            None => Ok(()),
         }
-        Ok(())
     }
 }
 
