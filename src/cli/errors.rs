@@ -132,6 +132,9 @@ impl From<Fault> for CliError {
                 message,
                 "nothing was changed; run it again when it is reachable",
             ),
+            Fault::TooLarge { .. } => {
+                CliError::new(exit::USAGE, "too-large", message, "give less text at once, or fewer tasks")
+            }
             Fault::Environment { .. } => CliError::new(exit::ENVIRONMENT, "environment", message, "git remote -v"),
             Fault::Io { .. } => CliError::new(exit::ENVIRONMENT, "io", message, "see the message of the system above"),
         }

@@ -1,15 +1,19 @@
 //! `git scrum list`, `ready`
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use serde_json::{Value, json};
+use serde_json::Value;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::errors::CliError;
 use super::output::Reply;
 use super::{Context, tasks, view};
 use crate::domain::board::{Board, OpenTasks};
 use crate::domain::claim::Claim;
-use crate::domain::{Command, Operation, OperationId, Priority, Seconds, Summary, TaskState, Team, TeamName, rules};
+use crate::domain::{
+    Command, Fence, Grant, Operation, OperationId, Priority, Seconds, Summary, TaskState, Team, TeamName, rules,
+};
 use crate::engine::EngineError;
 use crate::engine::ports::Host;
 use crate::ledger::{GitStore, Pace};
@@ -58,16 +62,16 @@ fn wanted(text: Option<&str>) -> Result<Wanted, CliError> {
 pub(super) fn list(args: &ListArgs, context: &Context) -> Result<Reply, CliError> {
     let wanted = wanted(args.state.as_deref())?;
     let team: Option<TeamName> = args.team.as_deref().map(tasks::parse).transpose()?;
-    let ((listed, claims), current) = context.read(|board| {
+    let (rows, current) = context.read(|board| {
         let team = team_of(board, team.as_ref())?;
-        let mut listed = Vec::new();
+        let mut rows = Rows::new(board, context)?;
         let mut take = |task: &Summary| {
             let in_state = match wanted {
                 Wanted::Open | Wanted::All => true,
                 Wanted::State(state) => task.state == state,
             };
             if in_state && team.as_ref().is_none_or(|team| team.can_do(task)) {
-                listed.push(task.clone());
+                rows.add(task);
             }
         };
         if !matches!(wanted, Wanted::State(state) if state.is_closed()) {
@@ -83,10 +87,10 @@ pub(super) fn list(args: &ListArgs, context: &Context) -> Result<Reply, CliError
         if matches!(wanted, Wanted::All) || matches!(wanted, Wanted::State(state) if state.is_closed()) {
             load_closed(board, |task| take(&task.summary))?;
         }
-        listed.sort_by_key(Summary::rank);
-        Ok((listed, claims(board)?))
+        rows.sort();
+        Ok(rows)
     })?;
-    Ok(reply(&listed, &claims, current))
+    Ok(rows.reply(current))
 }
 
 pub(super) fn ready(args: &ReadyArgs, context: &Context) -> Result<Reply, CliError> {
@@ -106,11 +110,14 @@ pub(super) fn ready(args: &ReadyArgs, context: &Context) -> Result<Reply, CliErr
             branch_template: String::new(),
         },
     };
-    let ((listed, claims), current) = context.read(|board| {
-        let listed = rules::ready(board, &operation, team.as_ref()).map_err(EngineError::from)?;
-        Ok((listed, claims(board)?))
+    let (rows, current) = context.read(|board| {
+        let mut rows = Rows::new(board, context)?;
+        for task in rules::ready(board, &operation, team.as_ref()).map_err(EngineError::from)? {
+            rows.add(&task);
+        }
+        Ok(rows)
     })?;
-    Ok(reply(&listed, &claims, current))
+    Ok(rows.reply(current))
 }
 
 fn team_of(board: &LedgerBoard<'_, '_, GitStore>, name: Option<&TeamName>) -> Result<Option<Team>, EngineError> {
@@ -118,17 +125,54 @@ fn team_of(board: &LedgerBoard<'_, '_, GitStore>, name: Option<&TeamName>) -> Re
     Ok(Some(board.team(name)?.unwrap_or_else(|| Team::generalist(name.clone()))))
 }
 
-fn claims(board: &LedgerBoard<'_, '_, GitStore>) -> Result<Vec<Claim>, EngineError> {
-    let grants = board.grants()?.into_iter();
-    Ok(grants
-        .filter_map(|grant| if let crate::domain::Grant::Claim(claim) = grant { Some(claim) } else { None })
-        .collect())
+/// Tasks as they are printed, each made at once: there may be too many to hold them all.
+struct Rows {
+    claims: BTreeMap<Fence, Claim>,
+    form: Form,
 }
 
-fn reply(listed: &[Summary], claims: &[Claim], current: bool) -> Reply {
-    let held = |task: &Summary| claims.iter().find(|claim| Some(claim.fence) == task.claim);
-    let data: Vec<Value> = listed.iter().map(|task| view::summary(task, held(task))).collect();
-    let text: String = listed.iter().map(|task| view::line(task, held(task))).collect();
-    let text = if text.is_empty() { "No tasks.\n".to_owned() } else { text };
-    Reply::new(json!({ "tasks": data, "current": current }), text)
+type Rank = (Priority, u64);
+
+enum Form {
+    Json(Vec<(Rank, Box<RawValue>)>),
+    Text(Vec<(Rank, String)>),
+}
+
+impl Rows {
+    fn new(board: &LedgerBoard<'_, '_, GitStore>, context: &Context) -> Result<Rows, EngineError> {
+        let mut claims = BTreeMap::new();
+        for grant in board.grants()? {
+            if let Grant::Claim(claim) = grant {
+                claims.insert(claim.fence, claim);
+            }
+        }
+        let form = if context.talk.is_json() { Form::Json(Vec::new()) } else { Form::Text(Vec::new()) };
+        Ok(Rows { claims, form })
+    }
+
+    fn add(&mut self, task: &Summary) {
+        let held = task.claim.and_then(|fence| self.claims.get(&fence));
+        match &mut self.form {
+            Form::Json(rows) => {
+                let row = to_raw_value(&view::summary(task, held)).expect("a JSON value is JSON");
+                rows.push((task.rank(), row));
+            }
+            Form::Text(rows) => rows.push((task.rank(), view::line(task, held))),
+        }
+    }
+
+    fn sort(&mut self) {
+        match &mut self.form {
+            Form::Json(rows) => rows.sort_by_key(|(rank, _)| *rank),
+            Form::Text(rows) => rows.sort_by_key(|(rank, _)| *rank),
+        }
+    }
+
+    fn reply(self, current: bool) -> Reply {
+        match self.form {
+            Form::Json(rows) => Reply::tasks(rows.into_iter().map(|(_, row)| row).collect(), current),
+            Form::Text(rows) if rows.is_empty() => Reply::new(Value::Null, "No tasks.\n"),
+            Form::Text(rows) => Reply::new(Value::Null, rows.into_iter().map(|(_, row)| row).collect::<String>()),
+        }
+    }
 }

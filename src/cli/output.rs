@@ -7,6 +7,8 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::errors::CliError;
@@ -15,10 +17,28 @@ use crate::session::Session;
 /// The version of the JSON that is printed: fields are only ever added within one.
 const SCHEMA_VERSION: u32 = 1;
 
+/// What scripts are told.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Data {
+    Value(Value),
+    /// There may be very many: each is kept as it will be printed, and nowhere are all together.
+    Tasks {
+        tasks: Vec<Box<RawValue>>,
+        current: bool,
+    },
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    schema_version: u32,
+    data: &'a Data,
+}
+
 /// What a command answers.
 pub(super) struct Reply {
     /// For scripts.
-    data: Value,
+    data: Data,
     /// For people.
     text: String,
     /// 0, or 1 when the answer is no.
@@ -30,7 +50,12 @@ pub(super) struct Reply {
 impl Reply {
     /// An answer.
     pub fn new(data: Value, text: impl Into<String>) -> Reply {
-        Reply { data, text: text.into(), exit: 0, session: RefCell::new(None) }
+        Reply { data: Data::Value(data), text: text.into(), exit: 0, session: RefCell::new(None) }
+    }
+
+    /// A list of tasks, for scripts.
+    pub fn tasks(tasks: Vec<Box<RawValue>>, current: bool) -> Reply {
+        Reply { data: Data::Tasks { tasks, current }, ..Reply::new(Value::Null, "") }
     }
 
     /// What it says to people.
@@ -72,13 +97,16 @@ impl Output {
     }
 
     pub(super) fn reply(&self, reply: &Reply, json: bool) -> u8 {
-        let text = if json {
-            format!("{}\n", json!({ "schema_version": SCHEMA_VERSION, "data": reply.data }))
+        let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
+        // A reader that has gone away, as `head` does, is no error of ours.
+        let _ = if json {
+            let envelope = Envelope { schema_version: SCHEMA_VERSION, data: &reply.data };
+            serde_json::to_writer(&mut stdout, &envelope).map_err(Into::into).and_then(|()| writeln!(stdout))
         } else {
-            reply.text.clone()
+            stdout.write_all(reply.text.as_bytes())
         };
-        self.text(&text);
-        let _ = std::io::stdout().flush();
+        let _ = stdout.flush();
+        drop(stdout);
         if let Some(session) = reply.session.borrow().as_ref() {
             session.delivered();
         }
@@ -104,6 +132,11 @@ pub(super) struct Talk {
 }
 
 impl Talk {
+    /// Whether the answer is for scripts.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
     /// Says one line to whoever watches.
     pub fn say(&self, line: &str) {
         let _ = writeln!(std::io::stderr(), "{}", super::view::clean(line));

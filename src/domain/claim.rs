@@ -120,8 +120,8 @@ pub enum Grant {
     Lock(PathLock),
 }
 
-/// The most that the patterns of one grant may have together, in bytes as they are written: sixteen grants share a
-/// record.
+/// The most that the patterns of one grant may have together, in bytes as they are written: every claim reads all
+/// grants.
 pub const GRANT_PATTERN_BYTES_MAX: usize = 3_000;
 
 impl Grant {

@@ -10,8 +10,8 @@ use super::{Fence, Holder, Label, ObjectId, Pattern, TaskId, Timestamp};
 pub const TITLE_BYTES_MAX: usize = 256;
 /// The longest body, in bytes: with everything else it fits into a record.
 pub const BODY_BYTES_MAX: usize = 40 * 1024;
-/// The most that title, labels, needs and paths of one task may have together, in bytes as they are written. Sixteen
-/// tasks share one record of the index that claims are ranked by.
+/// The most that title, labels, needs and paths of one task may have together, in bytes as they are written: claiming
+/// reads many of these.
 pub const SUMMARY_BYTES_MAX: usize = 3_000;
 /// The most tasks that may wait for one task: their ids are kept with it.
 pub const NEEDED_BY_MAX: usize = 250;

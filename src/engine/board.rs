@@ -69,7 +69,7 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
             _ => self.store.refresh()?,
         };
         let Some(version) = version else { return Err(Refusal::NoBoard.into()) };
-        read(&LedgerBoard(Some(&Snapshot::new(self.store, version))))
+        read(&LedgerBoard::new(Some(&Snapshot::new(self.store, version))))
     }
 
     /// Reads the board in one version.
@@ -78,7 +78,7 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
         version: &Version,
         read: impl FnOnce(&LedgerBoard<'_, '_, S>) -> Result<T, EngineError>,
     ) -> Result<T, EngineError> {
-        read(&LedgerBoard(Some(&Snapshot::new(self.store, version.clone()))))
+        read(&LedgerBoard::new(Some(&Snapshot::new(self.store, version.clone()))))
     }
 
     pub(super) fn run(&self, command: Command, how: &How) -> Result<Asked, EngineError> {
@@ -112,7 +112,7 @@ fn decide<S: Store>(
     operation: &Operation,
     also: &[RefUpdate],
 ) -> Result<Decision<Result<Outcome, Refusal>>, Fault> {
-    let board = LedgerBoard(snapshot);
+    let board = LedgerBoard::new(snapshot);
     match rules::decide(&board, operation) {
         Ok((changes, outcome)) if changes.is_empty() => Ok(Decision::Answer(Ok(outcome))),
         Ok((changes, outcome)) => {

@@ -6,7 +6,7 @@ use super::journal::Journal;
 use super::ports::Host;
 use crate::domain::memory::{ENTRY_BYTES_MAX, Entry, MemoryKind};
 use crate::domain::{Holder, ObjectId, OperationId, Pattern, Refusal};
-use crate::ledger::{Batch, Decision, Fault, Request, Snapshot, Store, transact};
+use crate::ledger::{Decision, Fault, Request, Snapshot, Store, transact};
 use crate::record;
 
 /// The memory of one clone, for one author.
@@ -76,7 +76,6 @@ impl<S: Store, H: Host, J: Journal> Knowledge<'_, S, H, J> {
             self.host,
             &request,
             |snapshot| {
-                let mut batch = Batch::default();
                 let old = match (&new.supersedes, snapshot) {
                     (None, _) => None,
                     (Some(prefix), None) => return Ok(Decision::Answer(Err(no_entry(prefix)))),
@@ -86,19 +85,14 @@ impl<S: Store, H: Host, J: Journal> Knowledge<'_, S, H, J> {
                     },
                 };
                 let entry = entry(old.as_ref().map(|old| old.id.clone()));
-                if let Some(mut old) = old {
-                    old.superseded_by = Some(id.clone());
-                    batch.put(record::entry_key(&old.id), record::encode_entry(&old));
-                }
-                batch.put(record::entry_key(&id), record::encode_entry(&entry));
+                let old = old.map(|old| Entry { superseded_by: Some(id.clone()), ..old });
+                let batch = record::put_entries(snapshot, old.into_iter().chain([entry.clone()]))?;
                 let lines = vec![format!("memory {} {} by {}: {}", entry.kind, short(&id), self.who, entry.title)];
                 Ok(Decision::Commit { batch, lines, also: Vec::new(), value: Ok(entry) })
             },
             |snapshot| {
-                let key = record::entry_key(&id);
-                let found = snapshot.get(&key)?;
-                let found = found.ok_or_else(|| Fault::integrity(format!("{key} is missing")))?;
-                record::decode_entry(key.as_str(), &found).map(Ok)
+                let found = record::find_entry(snapshot, &id)?;
+                found.map(Ok).ok_or_else(|| Fault::integrity(format!("the entry {id} is missing")))
             },
         )?;
         committed.value

@@ -79,14 +79,17 @@ const NEUTRAL: &[&str] = &[
     "http.lowSpeedLimit=100",
     "-c",
     "http.lowSpeedTime=60",
+    // A version has a dozen small objects: a thread for each processor only costs.
+    "-c",
+    "pack.threads=1",
 ];
 
 /// What a push calls the address it goes to.
 const REMOTE: &str = "git-scrum-truth";
 
 impl Git {
-    /// Pushes all `updates` to `url` as one atomic push (`atomic`), or ref by ref. What was moved there is remembered in
-    /// this clone under the name that `seen_as` gives, by the same process.
+    /// Pushes all `updates` to `url` as one atomic push (`atomic`), or ref by ref. What was moved there is remembered
+    /// in this clone under the name that `seen_as` gives, by the same process.
     ///
     /// # Errors
     /// Only when git cannot be started; every failure of the push itself is in the report.

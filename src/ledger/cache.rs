@@ -1,8 +1,8 @@
 //! What this clone remembers of the truth: refs under `refs/scrum/remotes/`, and the fetches that set them.
 //!
 //! Several processes of one clone set the same refs, and any of them may be killed while git holds a lock file on one.
-//! So all fetches happen behind one lock of ours, and a push holds a ref of the cache for a moment only; a lock file on a
-//! cache ref which stays belongs to nobody, and is removed. Losing a race here is harmless: the refs are a cache.
+//! So all fetches happen behind one lock of ours, and a push holds a ref of the cache for a moment only; a lock file on
+//! a cache ref which stays belongs to nobody, and is removed. Losing a race here is harmless: the refs are a cache.
 
 #![expect(clippy::disallowed_methods, reason = "an adapter: it owns the files of the clone's state directory")]
 

@@ -204,6 +204,10 @@ impl Store for GitStore {
         self.objects.blob(&version.0, key.as_str(), VALUE_BYTES_MAX)
     }
 
+    fn names(&self, version: &Version, directory: &str) -> Result<Vec<String>, Fault> {
+        self.objects.names(&version.0, directory)
+    }
+
     fn scan(
         &self,
         version: &Version,

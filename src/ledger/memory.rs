@@ -126,6 +126,16 @@ impl Store for MemoryClone {
         Ok(self.remote.commit(version)?.tree.get(key.as_str()).cloned())
     }
 
+    fn names(&self, version: &Version, directory: &str) -> Result<Vec<String>, Fault> {
+        let commit = self.remote.commit(version)?;
+        let start = format!("{directory}/");
+        let below = commit.tree.range(start.clone()..).map_while(|(key, _)| key.strip_prefix(&start));
+        let mut names: Vec<String> = below.map(|rest| rest.split('/').next().unwrap_or(rest).to_owned()).collect();
+        names.dedup();
+        names.sort_unstable();
+        Ok(names)
+    }
+
     fn scan(
         &self,
         version: &Version,

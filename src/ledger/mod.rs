@@ -202,6 +202,14 @@ pub enum Fault {
         /// What is wrong, and with what.
         what: String,
     },
+    /// A value would be larger than any may be; nothing was written.
+    #[error("{what} would have {size} bytes")]
+    TooLarge {
+        /// The key.
+        what: String,
+        /// How large it would be, in bytes.
+        size: usize,
+    },
     /// A local file or process failed.
     #[error("{what}")]
     Io {
@@ -238,6 +246,9 @@ pub trait Store {
 
     /// The value of `key` in `version`.
     fn get(&self, version: &Version, key: &Key) -> Result<Option<Vec<u8>>, Fault>;
+
+    /// What stands directly in `directory`, keys and directories, by name.
+    fn names(&self, version: &Version, directory: &str) -> Result<Vec<String>, Fault>;
 
     /// Visits every key below the directory `prefix` with its value, in key order, until `visit` breaks.
     fn scan(
@@ -284,6 +295,11 @@ impl<'a, S: Store> Snapshot<'a, S> {
     /// The value of `key`.
     pub fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
         self.store.get(&self.version, key)
+    }
+
+    /// See [`Store::names`].
+    pub fn names(&self, directory: &str) -> Result<Vec<String>, Fault> {
+        self.store.names(&self.version, directory)
     }
 
     /// See [`Store::scan`].

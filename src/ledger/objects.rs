@@ -1,6 +1,6 @@
 //! Ledger content as git objects: trees and blobs read and written through gix.
 //!
-//! The only module, with `place` and `refs`, that knows gix. Content comes from a shared ref that anybody may have
+//! The only module, with `place`, that knows gix. Content comes from a shared ref that anybody may have
 //! written (GIT_FACTS 21): sizes are checked before content is read, and only plain blobs and trees are followed.
 
 use std::ops::ControlFlow;
@@ -71,14 +71,28 @@ impl Objects {
         prefix: &str,
         visit: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Fault> {
+        let Some(tree) = self.directory(commit, prefix)? else { return Ok(()) };
+        self.scan_tree(&tree, prefix, DEPTH_MAX, visit).map(|_| ())
+    }
+
+    /// The names directly in a directory of `commit`, in order.
+    pub fn names(&self, commit: &str, directory: &str) -> Result<Vec<String>, Fault> {
+        let tree = self.directory(commit, directory)?.unwrap_or_default();
+        let mut names: Vec<String> = tree.into_iter().map(|entry| entry.name).collect();
+        // Git orders a directory as if its name ended with a slash.
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn directory(&self, commit: &str, path: &str) -> Result<Option<Vec<Entry>>, Fault> {
         let mut tree = self.tree_of(commit)?;
-        for part in prefix.split('/') {
+        for part in path.split('/') {
             match find_entry(&tree, part) {
                 Some((id, true)) => tree = self.tree(id)?,
-                _ => return Ok(()),
+                _ => return Ok(None),
             }
         }
-        self.scan_tree(&tree, prefix, DEPTH_MAX, visit).map(|_| ())
+        Ok(Some(tree))
     }
 
     fn scan_tree(

@@ -1,8 +1,8 @@
 //! Local refs: read one, move one, move several or none.
 //!
-//! Reading goes through gix where gix can (no process). Everything that changes a ref goes through `git update-ref`: gix
-//! locks `packed-refs` even to set one loose ref, and a process killed over that would leave a lock file behind that
-//! keeps everybody from deleting a branch.
+//! Reading goes through gix where gix can (no process). Everything that changes a ref goes through `git
+//! update-ref`: gix locks `packed-refs` even to set one loose ref, and a process killed over that would leave a
+//! lock file behind that keeps everybody from deleting a branch.
 
 use std::rc::Rc;
 

@@ -112,18 +112,16 @@ const DOUBTFUL_ATTEMPTS_MAX: u32 = 4;
 /// How many attempts may be told that the ledger was moved when it was not.
 const VAIN_ATTEMPTS_MAX: u32 = 8;
 
-/// How long at most to wait after so many attempts, with full jitter (GIT_FACTS 23): at first wider each time, so that
-/// many who begin at once spread out; then less and less, so that whoever lost often gets ahead of those who just won.
+/// How long at most to wait after so many attempts, with full jitter (GIT_FACTS 23): not at all the first time, for
+/// then it was mostly the cache that was behind; then wider each time, so that many who begin at once spread out; then
+/// less and less, so that whoever lost often gets ahead of those who just won.
 fn patience_ms(attempts: u32) -> u64 {
     match attempts {
-        0 | 1 => 25,
+        0 | 1 => 1,
         2..=5 => 25 << attempts.min(4),
         _ => (400 >> ((attempts - 4) / 2).min(6)).max(5),
     }
 }
-
-/// How long at most whoever met others the last time lets them go first.
-const COURTESY_MS: u64 = 150;
 
 /// Runs one transaction on `store`. `decide` is called once for every version tried (with `None` where there is no
 /// ledger yet); `recover` gives the answer when the operations are found applied in a version that this call did not
@@ -188,9 +186,6 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
     ) -> Result<Committed<T>, TransactError<E>> {
         let cached = self.store.cached()?;
         let contended = self.store.contended();
-        if contended {
-            self.pace.wait(Duration::from_millis(self.pace.below(COURTESY_MS)));
-        }
         let mut fresh = self.request.fresh || contended || cached.is_none() || self.request.resumed_from.is_some();
         let mut version = if fresh { self.store.refresh()? } else { cached.clone() };
         if contended && version == cached {

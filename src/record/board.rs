@@ -1,69 +1,115 @@
-//! The board on a ledger: reads records on demand, and turns changes into one batch.
+//! The board on a ledger, read on demand.
 //!
 //! A claim must cost the same on a board of a hundred thousand tasks as on one of a hundred, so nothing here reads more
-//! than what is asked for. Besides the records there is a derived index, which is kept in step here and nowhere else:
-//! summaries of open tasks by priority and age, those that may be claimed apart from those that may not.
+//! than what is asked for.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::OnceCell;
 use std::ops::ControlFlow;
 
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
-use super::{decode, encode, keys};
-use crate::domain::board::{Board, Changes, Counters, MemoryBoard, OpenTasks, TaskVisitor};
+use super::shelf::{Shelf, Shelved, numbered, spread};
+use super::tasks::{Closed, Detail, Head, HeadPlace, Held};
+use super::{decode, keys};
+use crate::domain::board::{Board, Counters, OpenTasks, TaskVisitor};
 use crate::domain::{
     Branch, Car, CarId, Fence, Grant, ObjectId, Priority, Summary, Task, TaskId, Team, TeamName, Train, VerdictRecord,
 };
-use crate::ledger::{Batch, Fault, Key, Snapshot, Store};
+use crate::ledger::{Fault, Key, Snapshot, Store};
 
-#[derive(Default, Serialize, Deserialize)]
-struct TaskChunk {
-    #[serde(default)]
-    task: Vec<Summary>,
+/// The board in one version of its ledger.
+pub struct LedgerBoard<'a, 's, S: Store> {
+    /// `None` where the board was not created.
+    snapshot: Option<&'a Snapshot<'s, S>>,
+    /// All grants, once they were read: most questions need them, and some need them often.
+    held: OnceCell<Vec<Held>>,
 }
 
-#[derive(Default, Serialize, Deserialize)]
-struct GrantChunk {
-    #[serde(default)]
-    grant: Vec<Grant>,
-}
+impl<'a, 's, S: Store> LedgerBoard<'a, 's, S> {
+    /// The board in `snapshot`, or one that was not created yet.
+    pub fn new(snapshot: Option<&'a Snapshot<'s, S>>) -> Self {
+        LedgerBoard { snapshot, held: OnceCell::new() }
+    }
 
-/// The board in one version of its ledger; `None` where it was not created.
-pub struct LedgerBoard<'a, 's, S: Store>(pub Option<&'a Snapshot<'s, S>>);
+    pub(super) fn snapshot(&self) -> Option<&'a Snapshot<'s, S>> {
+        self.snapshot
+    }
 
-impl<S: Store> LedgerBoard<'_, '_, S> {
     fn get<T: DeserializeOwned>(&self, key: &Key) -> Result<Option<T>, Fault> {
-        let Some(snapshot) = self.0 else { return Ok(None) };
+        let Some(snapshot) = self.snapshot else { return Ok(None) };
         snapshot.get(key)?.map(|value| decode(key.as_str(), &value)).transpose()
     }
 
-    /// Visits every record below `prefix`, decoded.
-    fn scan<T: DeserializeOwned>(
-        &self,
-        prefix: &str,
-        mut visit: impl FnMut(&str, T) -> ControlFlow<()>,
-    ) -> Result<(), Fault> {
-        let Some(snapshot) = self.0 else { return Ok(()) };
+    /// Every record directly in a directory.
+    fn all<T: DeserializeOwned>(&self, directory: &str) -> Result<Vec<T>, Fault> {
+        let Some(snapshot) = self.snapshot else { return Ok(Vec::new()) };
+        let mut all = Vec::new();
+        for name in snapshot.names(directory)? {
+            all.extend(self.get::<T>(&Key::new(format!("{directory}/{name}")))?);
+        }
+        Ok(all)
+    }
+
+    fn find<T: Shelved>(&self, shelf: &Shelf, key: &str) -> Result<Option<T>, Fault> {
+        self.snapshot.map_or(Ok(None), |snapshot| shelf.find(snapshot, key))
+    }
+
+    pub(super) fn detail(&self, id: &TaskId) -> Result<Option<Detail>, Fault> {
+        self.find(&keys::tasks().shelf(id.as_str()), &spread(id.as_str()))
+    }
+
+    pub(super) fn held(&self) -> Result<&[Held], Fault> {
+        if let Some(held) = self.held.get() {
+            return Ok(held);
+        }
+        let mut all = Vec::new();
+        if let Some(snapshot) = self.snapshot {
+            let _ = keys::grants().visit(snapshot, |held: Held| {
+                all.push(held);
+                ControlFlow::Continue(())
+            })?;
+        }
+        if let Some(wrong) = all.iter().find(|held| !held.agrees()) {
+            return Err(Fault::integrity(format!("the grant with fence {} contradicts itself", wrong.grant.fence())));
+        }
+        Ok(self.held.get_or_init(|| all))
+    }
+
+    /// The head of the task of `detail`, which is open.
+    fn head(&self, detail: &Detail) -> Result<Head, Fault> {
+        for place in [HeadPlace::Queued(detail.priority), HeadPlace::Blocked(detail.priority)] {
+            let shelf = place.shelf().expect("BUG: nobody holds these");
+            if let Some(head) = self.find::<Head>(&shelf, &numbered(detail.seq))? {
+                suiting(&head.summary, place)?;
+                return Ok(head);
+            }
+        }
+        let mut in_hand = self.held()?.iter().filter_map(|held| held.task.as_ref());
+        let head = in_hand.find(|head| head.summary.id == detail.id);
+        head.cloned().ok_or_else(|| Fault::integrity(format!("task {} is open and nowhere to be found", detail.id)))
+    }
+
+    fn visit_heads(&self, place: HeadPlace, visit: TaskVisitor<'_>) -> Result<(), Fault> {
+        let (Some(snapshot), Some(shelf)) = (self.snapshot, place.shelf()) else { return Ok(()) };
         let mut fault = None;
-        snapshot.scan(prefix, &mut |key, value| match decode(key, value) {
-            Ok(record) => visit(key, record),
-            Err(unreadable) => {
-                fault = Some(unreadable);
+        let _ = shelf.visit(snapshot, |task| match suiting(&task, place) {
+            Ok(()) => visit(&task),
+            Err(wrong) => {
+                fault = Some(wrong);
                 ControlFlow::Break(())
             }
         })?;
         fault.map_or(Ok(()), Err)
     }
+}
 
-    fn all<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, Fault> {
-        let mut all = Vec::new();
-        self.scan(prefix, |_, record| {
-            all.push(record);
-            ControlFlow::Continue(())
-        })?;
-        Ok(all)
+/// Whether the task may have its head where it was found.
+fn suiting(task: &Summary, place: HeadPlace) -> Result<(), Fault> {
+    if place.suits(task) {
+        return Ok(());
     }
+    let (id, state) = (&task.id, task.state);
+    Err(Fault::integrity(format!("task {id} is {state} and stands among others ({place:?})")))
 }
 
 impl<S: Store> Board for LedgerBoard<'_, '_, S> {
@@ -74,30 +120,48 @@ impl<S: Store> Board for LedgerBoard<'_, '_, S> {
     }
 
     fn task(&self, id: &TaskId) -> Result<Option<Task>, Fault> {
-        match self.get(&keys::task(id, false))? {
-            Some(task) => Ok(Some(task)),
-            None => self.get(&keys::task(id, true)),
+        if let Some(detail) = self.detail(id)? {
+            let head = self.head(&detail)?;
+            return if head.summary.id == *id {
+                Ok(Some(detail.with(head)))
+            } else {
+                Err(Fault::integrity(format!("tasks {id} and {} have the same place", head.summary.id)))
+            };
         }
+        let closed: Option<Closed> = self.find(&keys::closed().shelf(id.as_str()), &spread(id.as_str()))?;
+        closed.map(closed_task).transpose()
     }
 
     fn visit_open(&self, which: OpenTasks, priority: Priority, visit: TaskVisitor<'_>) -> Result<(), Fault> {
-        self.scan(&keys::index(which, priority), |_, chunk: TaskChunk| {
-            for summary in &chunk.task {
-                if visit(summary).is_break() {
-                    return ControlFlow::Break(());
-                }
+        if which == OpenTasks::Queued {
+            return self.visit_heads(HeadPlace::Queued(priority), visit);
+        }
+        let in_hand = self.held()?.iter().filter_map(|held| Some(&held.task.as_ref()?.summary));
+        let mut in_hand: Vec<_> = in_hand.filter(|task| task.priority == priority).collect();
+        in_hand.sort_by_key(|task| task.seq);
+        let mut in_hand = in_hand.into_iter().peekable();
+        let mut flow = ControlFlow::Continue(());
+        self.visit_heads(HeadPlace::Blocked(priority), &mut |blocked| {
+            while let (true, Some(older)) = (flow.is_continue(), in_hand.next_if(|task| task.seq < blocked.seq)) {
+                flow = visit(older);
             }
-            ControlFlow::Continue(())
-        })
+            if flow.is_continue() {
+                flow = visit(blocked);
+            }
+            flow
+        })?;
+        if flow.is_continue() {
+            let _ = in_hand.try_for_each(visit);
+        }
+        Ok(())
     }
 
     fn grants(&self) -> Result<Vec<Grant>, Fault> {
-        Ok(self.all::<GrantChunk>(keys::GRANTS)?.into_iter().flat_map(|chunk| chunk.grant).collect())
+        Ok(self.held()?.iter().map(|held| held.grant.clone()).collect())
     }
 
     fn grant(&self, fence: Fence) -> Result<Option<Grant>, Fault> {
-        let chunk: Option<GrantChunk> = self.get(&keys::grant_chunk(fence))?;
-        Ok(chunk.and_then(|chunk| chunk.grant.into_iter().find(|grant| grant.fence() == fence)))
+        Ok(self.held()?.iter().find(|held| held.grant.fence() == fence).map(|held| held.grant.clone()))
     }
 
     fn team(&self, name: &TeamName) -> Result<Option<Team>, Fault> {
@@ -113,23 +177,13 @@ impl<S: Store> Board for LedgerBoard<'_, '_, S> {
     }
 
     fn trains(&self) -> Result<Vec<Train>, Fault> {
-        let Some(snapshot) = self.0 else { return Ok(Vec::new()) };
-        let mut trains = Vec::new();
-        let mut fault = None;
-        snapshot.scan(keys::TRAINS, &mut |key, value| {
-            if key.ends_with("/train") {
-                match decode(key, value) {
-                    Ok(train) => trains.push(train),
-                    Err(unreadable) => {
-                        fault = Some(unreadable);
-                        return ControlFlow::Break(());
-                    }
-                }
-            }
-            ControlFlow::Continue(())
-        })?;
-        trains.sort_by(|a: &Train, b: &Train| a.target.cmp(&b.target));
-        fault.map_or(Ok(trains), Err)
+        let Some(snapshot) = self.snapshot else { return Ok(Vec::new()) };
+        let mut trains: Vec<Train> = Vec::new();
+        for name in snapshot.names(keys::TRAINS)? {
+            trains.extend(self.get::<Train>(&Key::new(format!("{}/{name}/train", keys::TRAINS)))?);
+        }
+        trains.sort_by(|a, b| a.target.cmp(&b.target));
+        Ok(trains)
     }
 
     fn open_cars(&self, target: &Branch) -> Result<Vec<Car>, Fault> {
@@ -139,195 +193,52 @@ impl<S: Store> Board for LedgerBoard<'_, '_, S> {
     }
 
     fn car(&self, target: &Branch, id: &CarId) -> Result<Option<Car>, Fault> {
-        match self.get(&keys::car(target, id, true))? {
+        match self.get(&keys::open_car(target, id))? {
             Some(car) => Ok(Some(car)),
-            None => self.get(&keys::car(target, id, false)),
+            None => self.find(&keys::gone_cars(target).shelf(id.as_str()), &spread(id.as_str())),
         }
     }
 
     fn verdict(&self, tree: &ObjectId) -> Result<Option<VerdictRecord>, Fault> {
-        self.get(&keys::verdict(tree))
+        self.find(&keys::verdicts().shelf(tree.as_str()), &spread(tree.as_str()))
     }
 }
 
-/// The batch that makes `changes` of `board`, with the index in step.
-pub fn encode_changes<S: Store>(board: &LedgerBoard<'_, '_, S>, changes: &Changes) -> Result<Batch, Fault> {
-    let mut batch = Batch::default();
-    if let Some(counters) = &changes.counters {
-        batch.put(keys::meta(), encode("meta", counters));
+pub(super) fn closed_task(Closed(task): Closed) -> Result<Task, Fault> {
+    if task.summary.state.is_closed() {
+        return Ok(task);
     }
-    let mut index: BTreeMap<Key, ChunkEdit> = BTreeMap::new();
-    for (id, task) in &changes.tasks {
-        let before = board.task(id)?;
-        put_task(&mut batch, before.as_ref(), task);
-        note_index(&mut index, before.as_ref(), task);
-    }
-    for (key, edit) in index {
-        let chunk: TaskChunk = board.get(&key)?.unwrap_or_default();
-        put_chunk(&mut batch, key, edit.apply(chunk.task), |task| TaskChunk { task });
-    }
-    put_grants(board, &mut batch, changes)?;
-    for (name, team) in &changes.teams {
-        put_or_delete(&mut batch, keys::team(name), team.as_ref());
-    }
-    for (target, train) in &changes.trains {
-        put_or_delete(&mut batch, keys::train(target), Some(train));
-    }
-    for ((target, id), car) in &changes.cars {
-        let open = car.state.is_open();
-        put_or_delete(&mut batch, keys::car(target, id, open), Some(car));
-        if board.get::<Car>(&keys::car(target, id, !open))?.is_some() {
-            batch.delete(keys::car(target, id, !open));
-        }
-    }
-    for (tree, verdict) in &changes.verdicts {
-        put_or_delete(&mut batch, keys::verdict(tree), Some(verdict));
-    }
-    Ok(batch)
+    let (id, state) = (&task.summary.id, task.summary.state);
+    Err(Fault::integrity(format!("task {id} is {state} and stands among closed ones")))
 }
 
-fn put_or_delete<T: Serialize>(batch: &mut Batch, key: Key, value: Option<&T>) {
-    match value {
-        Some(value) => {
-            let text = encode(key.as_str(), value);
-            batch.put(key, text);
-        }
-        None => batch.delete(key),
+impl Shelved for Car {
+    fn shelf_key(&self) -> String {
+        spread(self.id.as_str())
     }
 }
 
-fn put_task(batch: &mut Batch, before: Option<&Task>, task: &Task) {
-    let id = &task.summary.id;
-    let closed = task.summary.state.is_closed();
-    put_or_delete(batch, keys::task(id, closed), Some(task));
-    if before.is_some_and(|before| before.summary.state.is_closed() != closed) {
-        batch.delete(keys::task(id, !closed));
+impl Shelved for VerdictRecord {
+    fn shelf_key(&self) -> String {
+        spread(self.tree.as_str())
     }
-}
-
-/// What changes in one record of the index.
-#[derive(Default)]
-struct ChunkEdit {
-    gone: BTreeSet<TaskId>,
-    new: Vec<Summary>,
-}
-
-impl ChunkEdit {
-    fn apply(self, mut tasks: Vec<Summary>) -> Vec<Summary> {
-        tasks.retain(|task| !self.gone.contains(&task.id));
-        tasks.extend(self.new);
-        tasks.sort_by_key(|task| task.seq);
-        tasks
-    }
-}
-
-fn index_key(task: &Summary) -> Option<Key> {
-    let which = [OpenTasks::Queued, OpenTasks::Waiting].into_iter().find(|which| which.contains(task.state))?;
-    Some(keys::index_chunk(which, task.priority, task.seq))
-}
-
-fn note_index(index: &mut BTreeMap<Key, ChunkEdit>, before: Option<&Task>, task: &Task) {
-    if before.is_some_and(|before| before.summary == task.summary) {
-        return;
-    }
-    if let Some(before) = before
-        && let Some(key) = index_key(&before.summary)
-    {
-        index.entry(key).or_default().gone.insert(before.summary.id.clone());
-    }
-    if let Some(key) = index_key(&task.summary) {
-        index.entry(key).or_default().new.push(task.summary.clone());
-    }
-}
-
-fn put_grants<S: Store>(board: &LedgerBoard<'_, '_, S>, batch: &mut Batch, changes: &Changes) -> Result<(), Fault> {
-    let mut chunks: BTreeMap<Key, Vec<Grant>> = BTreeMap::new();
-    for (fence, grant) in &changes.grants {
-        let key = keys::grant_chunk(*fence);
-        if !chunks.contains_key(&key) {
-            let chunk: GrantChunk = board.get(&key)?.unwrap_or_default();
-            chunks.insert(key.clone(), chunk.grant);
-        }
-        let chunk = chunks.get_mut(&key).expect("it was put there above");
-        chunk.retain(|held| held.fence() != *fence);
-        chunk.extend(grant.clone());
-        chunk.sort_by_key(Grant::fence);
-    }
-    for (key, grants) in chunks {
-        put_chunk(batch, key, grants, |grant| GrantChunk { grant });
-    }
-    Ok(())
-}
-
-/// Writes a record of several values, or removes it when none is left.
-fn put_chunk<T, C: Serialize>(batch: &mut Batch, key: Key, values: Vec<T>, chunk: impl FnOnce(Vec<T>) -> C) {
-    if values.is_empty() {
-        batch.delete(key);
-    } else {
-        put_or_delete(batch, key, Some(&chunk(values)));
-    }
-}
-
-/// The whole board, every record of it, and what the index says beside the records.
-pub fn load_board<S: Store>(snapshot: &Snapshot<'_, S>) -> Result<(MemoryBoard, Vec<String>), Fault> {
-    let board = LedgerBoard(Some(snapshot));
-    let mut changes = Changes { counters: board.counters()?, ..Changes::default() };
-    for directory in [keys::TASKS, keys::CLOSED] {
-        for task in board.all::<Task>(directory)? {
-            changes.tasks.insert(task.summary.id.clone(), task);
-        }
-    }
-    changes.grants = board.grants()?.into_iter().map(|grant| (grant.fence(), Some(grant))).collect();
-    changes.teams = board.teams()?.into_iter().map(|team| (team.name.clone(), Some(team))).collect();
-    for train in board.trains()? {
-        let prefix = keys::open_cars(&train.target);
-        let gone = prefix.replace("/cars", "/gone");
-        for car in board.all::<Car>(&prefix)?.into_iter().chain(board.all::<Car>(&gone)?) {
-            changes.cars.insert((car.target.clone(), car.id.clone()), car);
-        }
-        changes.trains.insert(train.target.clone(), train);
-    }
-    for verdict in board.all::<VerdictRecord>(keys::VERDICTS)? {
-        changes.verdicts.insert(verdict.tree.clone(), verdict);
-    }
-    let astray = index_disagreements(&board, &changes)?;
-    let mut loaded = MemoryBoard::default();
-    loaded.apply(changes);
-    Ok((loaded, astray))
 }
 
 /// Visits every closed task, in no order that means anything.
 pub fn load_closed<S: Store>(board: &LedgerBoard<'_, '_, S>, mut visit: impl FnMut(&Task)) -> Result<(), Fault> {
-    board.scan(keys::CLOSED, |_, task: Task| {
-        visit(&task);
-        ControlFlow::Continue(())
-    })
-}
-
-/// Where the derived index differs from the records.
-fn index_disagreements<S: Store>(board: &LedgerBoard<'_, '_, S>, changes: &Changes) -> Result<Vec<String>, Fault> {
-    let mut indexed: BTreeMap<TaskId, Summary> = BTreeMap::new();
-    let mut astray = Vec::new();
-    for which in [OpenTasks::Queued, OpenTasks::Waiting] {
-        for priority in Priority::ALL {
-            board.visit_open(which, priority, &mut |summary| {
-                if !which.contains(summary.state) || summary.priority != priority {
-                    astray.push(format!("task {} stands in the wrong part of the index", summary.id));
-                }
-                if indexed.insert(summary.id.clone(), summary.clone()).is_some() {
-                    astray.push(format!("task {} stands in the index twice", summary.id));
-                }
+    let Some(snapshot) = board.snapshot else { return Ok(()) };
+    let mut fault = None;
+    for shelf in keys::closed().shelves() {
+        let _ = shelf.visit(snapshot, |closed: Closed| match closed_task(closed) {
+            Ok(task) => {
+                visit(&task);
                 ControlFlow::Continue(())
-            })?;
-        }
+            }
+            Err(wrong) => {
+                fault = Some(wrong);
+                ControlFlow::Break(())
+            }
+        })?;
     }
-    for task in changes.tasks.values().filter(|task| !task.summary.state.is_closed()) {
-        match indexed.remove(&task.summary.id) {
-            Some(summary) if summary == task.summary => {}
-            Some(_) => astray.push(format!("the index is behind for task {}", task.summary.id)),
-            None => astray.push(format!("task {} is missing from the index", task.summary.id)),
-        }
-    }
-    astray.extend(indexed.keys().map(|id| format!("the index has {id}, which is not open")));
-    Ok(astray)
+    fault.map_or(Ok(()), Err)
 }

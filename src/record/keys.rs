@@ -1,60 +1,72 @@
 //! The keys of the board and of memory, and how ids become part of them.
 //!
-//! Directories are fanned out so that none has more than 3,000 entries: by a hash of the id where records are looked up
-//! by id, and by number where they are read in order, sixteen to a record.
+//! What there is much of is kept on shelves ([`super::shelf`]), several records to a value; where records are
+//! looked up by id, sixteen shelves share them, so that no directory has more than 3,000 entries.
 
-use crate::domain::board::OpenTasks;
-use crate::domain::{Branch, CarId, Fence, ObjectId, OperationId, Priority, TaskId, TeamName};
+use super::shelf::{Shelf, spread};
+use crate::domain::{Branch, CarId, Priority, TeamName};
 use crate::ledger::Key;
 
-/// How many tasks of the index, or grants, share one record.
-pub const CHUNK: u64 = 16;
+/// When a leaf with records that change often is split.
+const LEAF_BYTES: usize = 8 * 1024;
+/// When a leaf with records that seldom change is split.
+const LARGE_LEAF_BYTES: usize = 60 * 1024;
 
-/// Where the grants are.
-pub const GRANTS: &str = "grants";
 /// Where the teams are.
 pub const TEAMS: &str = "teams";
 /// Where the trains are.
 pub const TRAINS: &str = "trains";
-/// Where open tasks are.
-pub const TASKS: &str = "tasks";
-/// Where closed tasks are.
-pub const CLOSED: &str = "closed";
-/// Where verdicts are.
-pub const VERDICTS: &str = "verdicts";
-/// Where the operations of the last commit are.
-pub const OPERATIONS: &str = "operations";
-/// Where the entries of memory are.
-pub const ENTRIES: &str = "entries";
 
 /// The counters of the board.
 pub fn meta() -> Key {
     Key::new("meta")
 }
 
-/// A task: open, or closed and moved aside.
-pub fn task(id: &TaskId, closed: bool) -> Key {
-    let directory = if closed { CLOSED } else { TASKS };
-    Key::new(format!("{directory}/{}/{id}", fan(id.as_str())))
+/// Heads of tasks that may be claimed, by age.
+pub(super) fn queued(priority: Priority) -> Shelf {
+    Shelf::new(format!("queued-{priority}"), LEAF_BYTES)
 }
 
-/// The directory of one part of the index.
-pub fn index(which: OpenTasks, priority: Priority) -> String {
-    let directory = match which {
-        OpenTasks::Queued => "queued",
-        OpenTasks::Waiting => "waiting",
-    };
-    format!("{directory}/{priority}")
+/// Heads of tasks that wait for something, by age.
+pub(super) fn blocked(priority: Priority) -> Shelf {
+    Shelf::new(format!("blocked-{priority}"), LEAF_BYTES)
 }
 
-/// The record of the index that a task of this age is in.
-pub fn index_chunk(which: OpenTasks, priority: Priority, seq: u64) -> Key {
-    Key::new(format!("{}/{:06x}", index(which, priority), seq / CHUNK))
+/// Grants by fence, with the heads of tasks that are in somebody's hands.
+pub(super) fn grants() -> Shelf {
+    Shelf::new("grants", LEAF_BYTES)
 }
 
-/// The record that a grant is in.
-pub fn grant_chunk(fence: Fence) -> Key {
-    Key::new(format!("{GRANTS}/{:08x}", fence.0 / CHUNK))
+/// Sixteen shelves for records that are looked up by id.
+pub(super) struct Spread {
+    root: String,
+    leaf_bytes: usize,
+}
+
+impl Spread {
+    /// The shelf on which the record with this id is.
+    pub fn shelf(&self, id: &str) -> Shelf {
+        self.nth(&spread(id)[..1])
+    }
+
+    /// All shelves.
+    pub fn shelves(&self) -> impl Iterator<Item = Shelf> {
+        (0..16).map(|nth| self.nth(&format!("{nth:x}")))
+    }
+
+    fn nth(&self, digit: &str) -> Shelf {
+        Shelf::new(format!("{}/{digit}", self.root), self.leaf_bytes)
+    }
+}
+
+/// Details of open tasks, by id.
+pub(super) fn tasks() -> Spread {
+    Spread { root: "tasks".to_owned(), leaf_bytes: LARGE_LEAF_BYTES }
+}
+
+/// Closed tasks, by id.
+pub(super) fn closed() -> Spread {
+    Spread { root: "closed".to_owned(), leaf_bytes: LARGE_LEAF_BYTES }
 }
 
 /// A team.
@@ -72,39 +84,29 @@ pub fn open_cars(target: &Branch) -> String {
     format!("{TRAINS}/{}/cars", escape(target.as_str()))
 }
 
-/// A car: open, or gone and moved aside.
-pub fn car(target: &Branch, id: &CarId, open: bool) -> Key {
-    let name = escape(id.as_str());
-    if open {
-        Key::new(format!("{}/{name}", open_cars(target)))
-    } else {
-        Key::new(format!("{TRAINS}/{}/gone/{}/{name}", escape(target.as_str()), fan(id.as_str())))
-    }
+/// An open car.
+pub fn open_car(target: &Branch, id: &CarId) -> Key {
+    Key::new(format!("{}/{}", open_cars(target), escape(id.as_str())))
 }
 
-/// What is known of a tree.
-pub fn verdict(tree: &ObjectId) -> Key {
-    Key::new(format!("{VERDICTS}/{}/{tree}", &tree.as_str()[..2]))
+/// Cars that are not open any more, by id.
+pub(super) fn gone_cars(target: &Branch) -> Spread {
+    Spread { root: format!("{TRAINS}/{}/gone", escape(target.as_str())), leaf_bytes: LARGE_LEAF_BYTES }
 }
 
-/// The `nth` operation of the last commit.
-pub fn operation(nth: usize) -> Key {
-    Key::new(format!("{OPERATIONS}/{nth:04}"))
+/// What is known of trees, by tree.
+pub(super) fn verdicts() -> Spread {
+    Spread { root: "verdicts".to_owned(), leaf_bytes: LARGE_LEAF_BYTES }
 }
 
-/// An entry of memory.
-pub fn entry(id: &OperationId) -> Key {
-    Key::new(format!("{ENTRIES}/{}/{id}", &id.as_str()[..2]))
+/// The `nth` record with operations of the last commit.
+pub fn operations(nth: usize) -> Key {
+    Key::new(format!("operations-{nth:04}"))
 }
 
-/// Two hexadecimal digits that spread ids over 256 directories: the low byte of the 64-bit FNV-1a hash, folded.
-/// (Fowler, Noll, Vo: <https://datatracker.ietf.org/doc/html/draft-eastlake-fnv>.)
-fn fan(id: &str) -> String {
-    let hash = id
-        .bytes()
-        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
-    let folded = hash.to_be_bytes().into_iter().fold(0, |all, byte| all ^ byte);
-    format!("{folded:02x}")
+/// Entries of memory, by id.
+pub(super) fn entries() -> Spread {
+    Spread { root: "entries".to_owned(), leaf_bytes: LARGE_LEAF_BYTES }
 }
 
 /// Any text as one component of a key: what a component may not have is written `=xx`, in hexadecimal.
@@ -132,16 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_as_documented() {
-        let id = TaskId::parse("101").expect("an id");
-        assert_eq!(task(&id, false).as_str(), "tasks/33/101");
-        assert_eq!(index_chunk(OpenTasks::Queued, Priority::P1, 17).as_str(), "queued/p1/000001");
-        assert_eq!(grant_chunk(Fence(255)).as_str(), "grants/0000000f");
-    }
-
-    #[test]
-    fn ids_spread_over_all_directories() {
-        let used: std::collections::BTreeSet<String> = (0..10_000).map(|n| fan(&n.to_string())).collect();
-        assert_eq!(used.len(), 256);
+    fn ids_spread_over_all_shelves() {
+        let used: std::collections::BTreeSet<String> =
+            (0..1_000).map(|n| spread(&n.to_string())[..1].to_owned()).collect();
+        assert_eq!(used.len(), 16);
     }
 }

@@ -2,38 +2,44 @@
 
 use std::ops::ControlFlow;
 
-use super::{decode, encode, keys};
+use super::keys;
+use super::shelf::{Shelved, Shelves, spread};
 use crate::domain::OperationId;
 use crate::domain::memory::Entry;
-use crate::ledger::{Fault, Key, Snapshot, Store};
+use crate::ledger::{Batch, Fault, Snapshot, Store};
 
-/// The key of an entry.
-pub fn entry_key(id: &OperationId) -> Key {
-    keys::entry(id)
+impl Shelved for Entry {
+    fn shelf_key(&self) -> String {
+        spread(self.id.as_str())
+    }
 }
 
-/// The record of an entry.
-pub fn encode_entry(entry: &Entry) -> Vec<u8> {
-    encode("a memory entry", entry)
+/// The batch that adds or replaces entries.
+pub fn put_entries<S: Store>(
+    snapshot: Option<&Snapshot<'_, S>>,
+    entries: impl IntoIterator<Item = Entry>,
+) -> Result<Batch, Fault> {
+    let mut shelves = Shelves::default();
+    for entry in entries {
+        shelves.edit(keys::entries().shelf(entry.id.as_str()), entry.shelf_key(), Some(entry));
+    }
+    let mut batch = Batch::default();
+    shelves.write(snapshot, &mut batch)?;
+    Ok(batch)
 }
 
-/// The entry of a record.
-pub fn decode_entry(key: &str, bytes: &[u8]) -> Result<Entry, Fault> {
-    decode(key, bytes)
+/// The entry with this id.
+pub fn find_entry<S: Store>(snapshot: &Snapshot<'_, S>, id: &OperationId) -> Result<Option<Entry>, Fault> {
+    keys::entries().shelf(id.as_str()).find(snapshot, &spread(id.as_str()))
 }
 
-/// Visits every entry of memory, by id.
+/// Visits every entry of memory, in no order that means anything.
 pub fn for_each_entry<S: Store>(snapshot: &Snapshot<'_, S>, mut visit: impl FnMut(Entry)) -> Result<(), Fault> {
-    let mut fault = None;
-    snapshot.scan(keys::ENTRIES, &mut |key, value| match decode_entry(key, value) {
-        Ok(entry) => {
+    for shelf in keys::entries().shelves() {
+        let _ = shelf.visit(snapshot, |entry| {
             visit(entry);
             ControlFlow::Continue(())
-        }
-        Err(unreadable) => {
-            fault = Some(unreadable);
-            ControlFlow::Break(())
-        }
-    })?;
-    fault.map_or(Ok(()), Err)
+        })?;
+    }
+    Ok(())
 }

@@ -1,17 +1,24 @@
 //! Domain values as text: versioned TOML records, and the only place that spells keys and ref names.
 //!
-//! Guarantees: what was written is read back equal; a record of a newer version is refused and never misread; no value
-//! that the rules accept is larger than a record may be. Knows the domain and the ledger, and nothing else.
+//! Guarantees: what was written is read back equal; a record of a newer version is refused and never misread; a record
+//! that no rule would have made is an integrity fault; a value that is larger than a record may be is refused and never
+//! written. Knows the domain and the ledger, and nothing else.
 
 mod board;
+mod changes;
 pub mod keys;
 mod memory;
 pub mod names;
 mod operations;
+mod shelf;
+mod survey;
+mod tasks;
 
-pub use board::{LedgerBoard, encode_changes, load_board, load_closed};
-pub use memory::{decode_entry, encode_entry, entry_key, for_each_entry};
+pub use board::{LedgerBoard, load_closed};
+pub use changes::encode_changes;
+pub use memory::{find_entry, for_each_entry, put_entries};
 pub use operations::{Recorded, encode_operations, recorded_operations};
+pub use survey::load_board;
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -23,14 +30,22 @@ pub const RECORD_VERSION: u32 = 1;
 const VERSION_LINE: &str = "version = 1\n";
 
 /// The text of a record.
-///
-/// # Panics
-/// When it is larger than a record may be: the rules bound everything that goes into one.
-pub fn encode<T: Serialize>(what: &str, value: &T) -> Vec<u8> {
-    let body = toml::to_string(value).unwrap_or_else(|error| panic!("BUG: {what} cannot be written: {error}"));
+pub fn encode<T: Serialize>(what: &str, value: &T) -> Result<Vec<u8>, Fault> {
+    versioned(what, &text_of(value)?)
+}
+
+fn text_of<T: Serialize>(value: &T) -> Result<String, Fault> {
+    toml::to_string(value).map_err(|error| Fault::integrity(format!("a record cannot be written: {error}")))
+}
+
+/// A record with this body.
+fn versioned(what: &str, body: &str) -> Result<Vec<u8>, Fault> {
     let text = format!("{VERSION_LINE}{body}");
-    assert!(text.len() <= VALUE_BYTES_MAX, "BUG: {what} has {} bytes", text.len());
-    text.into_bytes()
+    if text.len() > VALUE_BYTES_MAX {
+        let size = text.len();
+        return Err(Fault::TooLarge { what: what.to_owned(), size });
+    }
+    Ok(text.into_bytes())
 }
 
 /// The value of a record.

@@ -1,11 +1,14 @@
 //! Boards as they look after months of work, written in one go.
 //!
 //! The records are made by the library itself, as every command makes them. What a command would need one push for
-//! each is streamed into the server's repository by `git fast-import` instead, a few hundred tasks to a commit: the
+//! each is streamed into the server's repository by `git fast-import` instead, a part of the tasks to a commit: the
 //! history is shorter than a real one, the last tree is the same.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::process::Stdio;
 
@@ -14,7 +17,7 @@ use git_scrum::domain::{
     Branch, Changes, Command, Counters, Fence, Grant, Holder, Label, ObjectId, Operation, OperationId, Outcome,
     Pattern, Priority, Seconds, Size, Summary, Task, TaskId, TaskState, Timestamp,
 };
-use git_scrum::ledger::{Batch, MemoryClone, Message};
+use git_scrum::ledger::{self, Batch, ChainEntry, Fault, Key, Message, RefUpdate, Snapshot, Store, Version};
 use git_scrum::record::{LedgerBoard, Recorded, encode_changes, encode_operations};
 
 use crate::support::Sandbox;
@@ -22,8 +25,8 @@ use crate::support::Sandbox;
 /// The ref that boards are on.
 pub const BOARD: &str = "refs/scrum/board";
 
-/// Tasks in one commit: a whole number of index records, so that no record of the index is written by two commits.
-const TASKS_PER_COMMIT: u64 = 640;
+/// How many commits a board is written in: one that adds many tasks touches most of its records.
+const COMMITS: u64 = 8;
 /// Fences from one live claim to the next: what lies between was given back or has landed.
 const FENCE_STEP: u64 = 3;
 
@@ -74,8 +77,7 @@ pub fn write(sandbox: &Sandbox, bare: &Path, shape: Shape) {
     let mut maker = Maker::new(shape);
     let mut seq = 1;
     while seq <= shape.tasks() {
-        // The first has one task less: ages begin with 1, records of the index with 0.
-        let end = ((seq / TASKS_PER_COMMIT + 1) * TASKS_PER_COMMIT).min(shape.tasks() + 1);
+        let end = (seq + shape.tasks().div_ceil(COMMITS)).min(shape.tasks() + 1);
         let last = end > shape.tasks();
         let (batch, message) = maker.commit(seq..end, last);
         write_commit(&mut stream, &batch, &message, seq).expect("git fast-import reads");
@@ -85,8 +87,74 @@ pub fn write(sandbox: &Sandbox, bare: &Path, shape: Shape) {
     drop(stream);
     assert!(import.wait().expect("it was started").success(), "git fast-import failed");
     // As the server's own housekeeping leaves it.
-    sandbox.git(bare, &["repack", "-a", "-d", "-q"]);
+    sandbox.git(bare, &["repack", "-a", "-d", "-f", "-q"]);
     sandbox.git(bare, &["pack-refs", "--all"]);
+}
+
+/// A ledger of which only the last version is kept, in memory.
+#[derive(Default)]
+struct Latest(RefCell<BTreeMap<String, Vec<u8>>>);
+
+impl Latest {
+    fn apply(&self, batch: &Batch) {
+        let mut values = self.0.borrow_mut();
+        for (key, value) in batch.iter() {
+            match value {
+                Some(value) => values.insert(key.to_string(), value.to_vec()),
+                None => values.remove(key.as_str()),
+            };
+        }
+    }
+}
+
+impl Store for Latest {
+    fn in_turn<R>(&self, work: impl FnOnce() -> R) -> Result<R, Fault> {
+        Ok(work())
+    }
+    fn get(&self, _: &Version, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(self.0.borrow().get(key.as_str()).cloned())
+    }
+    fn names(&self, _: &Version, directory: &str) -> Result<Vec<String>, Fault> {
+        let values = self.0.borrow();
+        let start = format!("{directory}/");
+        let below = values.range(start.clone()..).map_while(|(key, _)| key.strip_prefix(&start));
+        let mut names: Vec<String> = below.map(|rest| rest.split('/').next().unwrap_or(rest).to_owned()).collect();
+        names.dedup();
+        Ok(names)
+    }
+    fn scan(
+        &self,
+        _: &Version,
+        prefix: &str,
+        visit: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>,
+    ) -> Result<(), Fault> {
+        let start = format!("{prefix}/");
+        for (key, value) in self.0.borrow().range(start.clone()..).take_while(|(key, _)| key.starts_with(&start)) {
+            if visit(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+    fn cached(&self) -> Result<Option<Version>, Fault> {
+        unreachable!("boards are only encoded here")
+    }
+    fn refresh(&self) -> Result<Option<Version>, Fault> {
+        unreachable!("boards are only encoded here")
+    }
+    fn write(&self, _: Option<&Version>, _: &Batch, _: &Message, _: u64) -> Result<Version, Fault> {
+        unreachable!("boards are only encoded here")
+    }
+    fn publish(&self, _: Option<&Version>, _: &Version, _: &[RefUpdate]) -> Result<ledger::Outcome, Fault> {
+        unreachable!("boards are only encoded here")
+    }
+    fn history(&self, _: &Version, _: Option<&Version>, _: usize) -> Result<Vec<ChainEntry>, Fault> {
+        unreachable!("boards are only encoded here")
+    }
+    fn contended(&self) -> bool {
+        false
+    }
+    fn set_contended(&self, _: bool) {}
 }
 
 /// Copies a bare repository: the same board on another server.
@@ -106,8 +174,6 @@ fn write_commit(stream: &mut impl Write, batch: &Batch, message: &str, seq: u64)
     let at = 1_780_000_000 + seq;
     writeln!(stream, "commit {BOARD}\ncommitter Ada Example <ada@example.test> {at} +0000")?;
     writeln!(stream, "data {}\n{message}", message.len())?;
-    // The operations of the commit before.
-    writeln!(stream, "D operations")?;
     for (key, value) in batch.iter() {
         match value {
             Some(value) => {
@@ -124,6 +190,7 @@ fn write_commit(stream: &mut impl Write, batch: &Batch, message: &str, seq: u64)
 /// Makes tasks that differ as real ones do.
 struct Maker {
     shape: Shape,
+    ledger: Latest,
     claims: u64,
     fence: u64,
     now: u64,
@@ -132,7 +199,7 @@ struct Maker {
 impl Maker {
     fn new(shape: Shape) -> Maker {
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is after 1970");
-        Maker { shape, claims: 0, fence: shape.closed, now: now.as_secs() }
+        Maker { shape, ledger: Latest::default(), claims: 0, fence: shape.closed, now: now.as_secs() }
     }
 
     /// The batch and the message of the commit that adds the tasks of these ages.
@@ -161,8 +228,8 @@ impl Maker {
         let fence = Fence(self.fence);
         let target = parse::<Branch>("main");
         changes.counters = Some(Counters { target: target.clone(), fence, seq: seqs.end - 1, numbered: seqs.end - 1 });
-        let board: LedgerBoard<'_, '_, MemoryClone> = LedgerBoard(None);
-        let mut batch = encode_changes(&board, &changes).expect("there is nothing to read");
+        let before = Snapshot::new(&self.ledger, Version(String::new()));
+        let mut batch = encode_changes(&LedgerBoard::new(Some(&before)), &changes).expect("memory can be read");
         let operation = Operation {
             id: OperationId::parse(&format!("{first:032x}")).expect("32 digits"),
             by: parse::<Holder>("ada@host-a1b2c3"),
@@ -176,7 +243,8 @@ impl Maker {
             nonce: format!("{first:032x}"),
         };
         let recorded = Recorded { operation, outcome: Outcome::Board { created: false } };
-        encode_operations::<MemoryClone>(None, &[recorded], &mut batch).expect("there is nothing to read");
+        encode_operations(Some(&before), &[recorded], &mut batch).expect("memory can be read");
+        self.ledger.apply(&batch);
         (batch, message.to_text())
     }
 

@@ -255,7 +255,7 @@ impl Arena {
         let new = sandbox.git(&self.worker, &["commit-tree", &tree, "-p", old, "-m", "floor"]);
         let lease = format!("--force-with-lease=refs/heads/floor:{old}");
         let refspec = format!("{new}:refs/heads/floor");
-        let mut push = sandbox.command("git");
+        let mut push = sandbox.command(git());
         push.args(["push", "--quiet", "--atomic", &lease, "origin", &refspec]).current_dir(&self.worker);
         let (cost, _) = time(&mut push, &[0]);
         self.samples.entry(Op::Floor).or_default().add(cost);
@@ -264,7 +264,7 @@ impl Arena {
 
     fn fetch_floor(&mut self, sandbox: &Sandbox) {
         let refspec = format!("{BOARD}:refs/scrum/remotes/origin/board");
-        let mut fetch = sandbox.command("git");
+        let mut fetch = sandbox.command(git());
         fetch.args(["fetch", "--quiet", "--no-tags", "origin", &refspec]).current_dir(&self.worker);
         let (cost, _) = time(&mut fetch, &[0]);
         self.samples.entry(Op::FetchFloor).or_default().add(cost);
@@ -281,6 +281,16 @@ impl Arena {
         let pushed_bytes = pack_bytes(sandbox, &self.worker, &old, &new);
         Written { objects: after - before, pushed_bytes }
     }
+}
+
+/// The git program by its path. To look for it on a search path that is set for the child, the standard library forks
+/// this process, which has the boards in its memory: that would be measured, too.
+fn git() -> PathBuf {
+    let path = std::env::var_os("PATH").expect("there is a search path");
+    std::env::split_paths(&path)
+        .map(|directory| directory.join("git"))
+        .find(|file| file.is_file())
+        .expect("git is there")
 }
 
 /// Runs a command of the program that is not measured.

@@ -98,6 +98,9 @@ impl<S: Store> Store for Seat<S> {
     fn get(&self, version: &Version, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
         self.ledger.get(version, key)
     }
+    fn names(&self, version: &Version, directory: &str) -> Result<Vec<String>, Fault> {
+        self.ledger.names(version, directory)
+    }
     fn scan(
         &self,
         version: &Version,
@@ -580,6 +583,10 @@ fn a_scan_visits_in_key_order_until_it_is_stopped<W: World>(world: &W) {
     for nothing in ["nowhere", "p/b", "p/a/2/deep", "p/a/4"] {
         assert_eq!(keys_below(&seat, &version, nothing), [] as [&str; 0], "{nothing} is no directory");
     }
+    let listed = |directory: &str| seat.names(&version, directory).expect("it is readable");
+    assert_eq!(listed("p"), ["a", "a-x", "a.x", "a0", "a=", "a_x", "b"], "one name for all that is below it");
+    assert_eq!(listed("p/a"), ["1", "2", "3"]);
+    assert_eq!(listed("nowhere"), [] as [&str; 0]);
     let mut visited = Vec::new();
     let stopped = seat.scan(&version, "p", &mut |key, value| {
         assert_eq!(key.as_bytes(), value);

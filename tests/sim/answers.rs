@@ -64,7 +64,7 @@ impl Checker {
         for id in &self.remembered {
             let store = Records(world);
             let snapshot = Snapshot::new(&store, tip.clone().expect("there is an entry"));
-            let found = snapshot.get(&git_scrum::record::entry_key(id)).map_err(|fault| fault.to_string())?;
+            let found = git_scrum::record::find_entry(&snapshot, id).map_err(|fault| fault.to_string())?;
             ensure!(found.is_some(), "entry {id} is lost");
         }
         self.look_back_at_cars(world)

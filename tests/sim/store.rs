@@ -79,6 +79,10 @@ impl Store for SimStore<'_> {
         get(self.world(), version, key)
     }
 
+    fn names(&self, version: &Version, directory: &str) -> Result<Vec<String>, Fault> {
+        names(self.world(), version, directory)
+    }
+
     fn scan(
         &self,
         version: &Version,
@@ -166,6 +170,10 @@ impl Store for Records<'_> {
         get(self.0, version, key)
     }
 
+    fn names(&self, version: &Version, directory: &str) -> Result<Vec<String>, Fault> {
+        names(self.0, version, directory)
+    }
+
     fn scan(
         &self,
         version: &Version,
@@ -196,6 +204,16 @@ impl Store for Records<'_> {
 
 fn get(world: &World, version: &Version, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
     Ok(world.ledger_commit(version)?.tree.get(key.as_str()).map(|value| value.to_vec()))
+}
+
+fn names(world: &World, version: &Version, directory: &str) -> Result<Vec<String>, Fault> {
+    let tree = world.ledger_commit(version)?.tree;
+    let start = format!("{directory}/");
+    let below = tree.range(start.clone()..).map_while(|(key, _)| key.strip_prefix(&start));
+    let mut names: Vec<String> = below.map(|rest| rest.split('/').next().unwrap_or(rest).to_owned()).collect();
+    names.dedup();
+    names.sort_unstable();
+    Ok(names)
 }
 
 fn scan(

@@ -138,16 +138,17 @@ fn choose_best<B: Board>(
     let mut chosen: Vec<Summary> = Vec::new();
     let mut skipped = Vec::new();
     for priority in Priority::ALL {
+        if chosen.len() == count {
+            break;
+        }
         draft.visit_open(OpenTasks::Queued, priority, &mut |task| {
-            if chosen.len() == count {
-                return ControlFlow::Break(());
-            }
             match why_not(task, operation, wanted, &grants, &chosen) {
                 None => chosen.push(task.clone()),
                 Some(skip) if skipped.len() < SKIPPED_MAX => skipped.push(skip),
                 Some(_) => {}
             }
-            ControlFlow::Continue(())
+            // At once, so that no record is read that is not needed.
+            if chosen.len() == count { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         })?;
     }
     if chosen.is_empty() {
