@@ -23,15 +23,14 @@ mod verbs;
 mod views;
 mod words;
 
-use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 
 use git_scrum::domain::board::MemoryBoard;
 use git_scrum::domain::invariants::check_invariants;
 use git_scrum::domain::rules::decide;
 use git_scrum::domain::{Command, Holder, Operation, OperationId, Seconds, Stop, Timestamp};
 
+use crate::golden::{self, Report, Told};
 use words::{Objects, Words, Wrong};
 
 /// One script: its board, its clock, and the names it uses.
@@ -42,13 +41,6 @@ pub(crate) struct World {
     who: Holder,
     objects: Objects,
     operations: u128,
-}
-
-/// What one line of a script gave.
-struct Told {
-    lines: Vec<String>,
-    /// What must never happen, whatever the script expects.
-    broken: Vec<String>,
 }
 
 impl World {
@@ -134,103 +126,34 @@ fn time_of_day(text: &str) -> Result<Timestamp, Wrong> {
     Timestamp::try_from(format!("{}T{text}Z", views::DAY))
 }
 
-/// A script that was run.
-#[derive(Default)]
-struct Report {
-    /// The script as it ought to be, if the rules are right.
-    blessed: String,
-    /// Where it says otherwise, like a diff.
-    differences: String,
-    /// What must not be, whatever the script says.
-    broken: String,
-}
-
-impl Report {
-    fn of(name: &str, script: &str) -> Report {
-        let mut report = Report::default();
-        let mut world = World::new();
-        let lines: Vec<&str> = script.lines().collect();
-        let mut at = 0;
-        while let Some(line) = lines.get(at) {
-            let number = at + 1;
-            at += 1;
-            let _ = writeln!(report.blessed, "{line}");
-            if line.is_empty() || line.starts_with('#') {
-                continue;
-            }
-            let expected = lines[at..].iter().take_while(|line| line.starts_with("  ")).map(|line| &line[2..]);
-            let expected: Vec<&str> = expected.collect();
-            at += expected.len();
-            let told = world.tell(line).unwrap_or_else(|wrong| Told { lines: Vec::new(), broken: vec![wrong] });
-            for what in &told.broken {
-                let _ = writeln!(report.broken, "{name}:{number}: {line}\n! {}", world.objects.named(what));
-            }
-            let told: Vec<String> = told.lines.iter().map(|line| views::brief(&world.objects.named(line))).collect();
-            for line in &told {
-                let _ = writeln!(report.blessed, "  {line}");
-            }
-            if told != expected {
-                let _ = writeln!(report.differences, "{name}:{number}: {line}\n{}", difference(&expected, &told));
-            }
-        }
-        report
-    }
-}
-
-/// Expected and actual lines, like a diff; what is equal at both ends stands once.
-fn difference(expected: &[&str], told: &[String]) -> String {
-    let head = expected.iter().zip(told).take_while(|(a, b)| a == b).count();
-    let (expected_rest, told_rest) = (&expected[head..], &told[head..]);
-    let tail = expected_rest.iter().rev().zip(told_rest.iter().rev()).take_while(|(a, b)| a == b).count();
-    let mut lines: Vec<String> = expected[..head].iter().map(|line| format!("    {line}")).collect();
-    lines.extend(expected_rest[..expected_rest.len() - tail].iter().map(|line| format!("  - {line}")));
-    lines.extend(told_rest[..told_rest.len() - tail].iter().map(|line| format!("  + {line}")));
-    lines.extend(told_rest[told_rest.len() - tail..].iter().map(|line| format!("    {line}")));
-    lines.join("\n")
-}
-
-fn scripts() -> Vec<PathBuf> {
-    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/scripts");
-    let entries = directory.read_dir().expect("fixtures/scripts is there");
-    let paths = entries.map(|entry| entry.expect("fixtures/scripts can be read").path());
-    let mut scripts: Vec<PathBuf> = paths.filter(|path| path.extension().is_some_and(|end| end == "txt")).collect();
-    scripts.sort();
-    scripts
+/// Carries out a script.
+fn run(name: &str, script: &str) -> Report {
+    let mut world = World::new();
+    Report::of(name, script, |line| {
+        let told = world.tell(line).unwrap_or_else(|wrong| Told { lines: Vec::new(), broken: vec![wrong] });
+        let lines = told.lines.iter().map(|line| views::brief(&world.objects.named(line)));
+        let broken = told.broken.iter().map(|what| world.objects.named(what));
+        Told { lines: lines.collect(), broken: broken.collect() }
+    })
 }
 
 #[test]
-#[expect(clippy::disallowed_methods, reason = "fixtures are files, and the environment says whether to rewrite them")]
 fn every_script_tells_what_the_rules_say() {
-    let bless = std::env::var_os("SCRUM_BLESS").is_some_and(|value| value == "1");
-    let mut complaints = String::new();
-    let scripts = scripts();
+    let scripts = golden::files("scripts");
     assert!(!scripts.is_empty(), "there are no scripts");
-    for path in scripts {
-        let file = path.file_name().expect("a file has a name").to_string_lossy().into_owned();
-        let script = std::fs::read_to_string(&path).expect("a script is text");
-        let report = Report::of(&format!("fixtures/scripts/{file}"), &script);
-        complaints.push_str(&report.broken);
-        if bless && report.broken.is_empty() && report.blessed != script {
-            std::fs::write(&path, &report.blessed).expect("a script can be rewritten");
-        } else if !bless {
-            complaints.push_str(&report.differences);
-        }
-        if !script.starts_with("# ") {
-            let _ = writeln!(complaints, "fixtures/scripts/{file}:1: a script opens by telling its rule, after '# '");
-        }
-    }
+    let complaints: String = scripts.iter().map(|file| golden::complaints("scripts", file, run)).collect();
     assert!(complaints.is_empty(), "\n{complaints}\nSCRUM_BLESS=1 rewrites the scripts with what the rules say now");
 }
 
 #[test]
 fn a_difference_names_its_file_and_line() {
-    let report = Report::of("story.txt", "# A story.\n12:00 ada> init\n  init for main by bob\n> list\n");
+    let report = run("story.txt", "# A story.\n12:00 ada> init\n  init for main by bob\n> list\n");
     assert_eq!(
         report.differences,
         "story.txt:2: 12:00 ada> init\n  - init for main by bob\n  + init for main by ada\n\
          story.txt:4: > list\n  + no open tasks\n"
     );
-    assert_eq!(Report::of("story.txt", &report.blessed).differences, "");
+    assert_eq!(run("story.txt", &report.blessed).differences, "");
 }
 
 #[test]
@@ -242,7 +165,7 @@ fn a_script_that_makes_no_sense_is_never_blessed() {
         ("12:00 ada> add \"half a title", "a quote is not closed"),
         ("> claim", "somebody has to claim"),
     ] {
-        let report = Report::of("story.txt", line);
+        let report = run("story.txt", line);
         assert!(report.broken.contains(wrong), "{line}: {}", report.broken);
     }
 }
