@@ -109,11 +109,17 @@ pub(super) fn claim(args: &ClaimArgs, context: &Context) -> Result<Reply, CliErr
         Err(EngineError::Refused(Refusal::NothingToClaim(skipped))) => return Ok(nothing(&skipped)),
         Err(EngineError::Refused(refusal @ Refusal::AtCapacity { .. })) if args.id.is_none() => {
             let error = CliError::from(refusal);
-            return Ok(
-                Reply::new(json!({ "claims": [], "skipped": [] , "reason": error.to_json() }), error.to_text()).no()
-            );
+            let text = format!("There is nothing to claim: {}.\n", error.message());
+            return Ok(Reply::new(json!({ "claims": [], "skipped": [], "reason": error.to_json() }), text).no());
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => {
+            let error = CliError::from(error);
+            let yours = error.holder() == Some(context.session.holder()?.as_str());
+            return Err(match &args.id {
+                Some(id) if yours => error.advising(format!("it is yours: git scrum renew {id}")),
+                _ => error,
+            });
+        }
     };
     for claim in &claims {
         let file = ClaimFile {

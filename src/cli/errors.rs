@@ -1,5 +1,6 @@
 //! Errors for users: one place turns refusals and faults into words, facts, hints and exit codes.
 
+use clap::error::ErrorKind;
 use serde_json::{Map, Value, json};
 
 use super::view::clean;
@@ -59,15 +60,46 @@ impl CliError {
     /// Bad arguments, by clap or by a command.
     pub(super) fn usage(error: &clap::Error) -> CliError {
         let text = error.render().to_string();
-        let mut lines = text.lines().filter(|line| !line.trim().is_empty());
+        let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        // `Usage: git scrum team <COMMAND>`: what stands before the first placeholder is a command with help of its own.
+        let usage = lines.clone().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("git scrum");
+        let verb: Vec<&str> = usage.split(' ').take_while(|word| !word.starts_with(['<', '[', '-'])).collect();
+        let hint = format!("{} -h", verb.join(" "));
+        if matches!(error.kind(), ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand) {
+            return CliError::new(exit::USAGE, "usage", "what to do is missing", hint);
+        }
         let message = lines.next().unwrap_or("bad arguments").trim_start_matches("error: ").to_owned();
-        let more: Vec<&str> = lines.map(str::trim).take_while(|line| !line.starts_with("Usage")).collect();
-        let message = if more.is_empty() { message } else { format!("{message} {}", more.join(" ")) };
-        CliError::new(exit::USAGE, "usage", message, "git scrum -h")
+        let more = lines.take_while(|line| !line.starts_with("Usage:") && !line.starts_with("For more information"));
+        let message = more.fold(message, |message, line| {
+            let goes_on = message.ends_with(':') || line.starts_with('[');
+            format!("{message}{} {line}", if goes_on { "" } else { ";" })
+        });
+        CliError::new(exit::USAGE, "usage", message, hint)
     }
 
     pub(super) fn bad_argument(message: impl Into<String>, hint: impl Into<String>) -> CliError {
         CliError::new(exit::USAGE, "usage", message, hint)
+    }
+
+    /// The same error with better advice.
+    pub(super) fn advising(mut self, hint: impl Into<String>) -> CliError {
+        self.hint = hint.into();
+        self
+    }
+
+    /// Whether somebody has what was asked for.
+    pub(super) fn is_held(&self) -> bool {
+        self.exit == exit::HELD
+    }
+
+    /// Who has what was asked for.
+    pub(super) fn holder(&self) -> Option<&str> {
+        self.facts.get("holder")?.as_str()
+    }
+
+    /// What happened, in one line.
+    pub(super) fn message(&self) -> String {
+        clean(&self.message)
     }
 
     pub(super) fn is_unknown(&self) -> bool {
@@ -134,6 +166,9 @@ impl From<Fault> for CliError {
             ),
             Fault::TooLarge { .. } => {
                 CliError::new(exit::USAGE, "too-large", message, "give less text at once, or fewer tasks")
+            }
+            Fault::NoRepository { .. } => {
+                CliError::new(exit::ENVIRONMENT, "no-repository", message, "cd to a repository, or git init")
             }
             Fault::Environment { .. } => CliError::new(exit::ENVIRONMENT, "environment", message, "git remote -v"),
             Fault::Io { .. } => CliError::new(exit::ENVIRONMENT, "io", message, "see the message of the system above"),
@@ -236,7 +271,8 @@ impl From<Refusal> for CliError {
                 CliError::new(exit::NO, "not-locked", message, "git scrum locks").with("pattern", pattern.as_str())
             }
             Refusal::AtCapacity { team, capacity } => {
-                let message = format!("team {team} works on {capacity} tasks already, as many as it takes at once");
+                let tasks = if capacity == 1 { "task" } else { "tasks" };
+                let message = format!("team {team} works on {capacity} {tasks} already, as many as it takes at once");
                 CliError::new(exit::NO, "at-capacity", message, format!("git scrum list --team {team}"))
                     .with("team", team.to_string())
                     .with("capacity", capacity)
@@ -300,7 +336,7 @@ fn held_by(refusal: Refusal) -> CliError {
                 }
                 None => {
                     let message = format!("your claim of {task}, fence {named}, is over, and nobody holds it now");
-                    error(message, format!("git scrum claim {task}, to take it again"))
+                    error(message, format!("git scrum show {task}"))
                 }
             }
         }

@@ -16,9 +16,12 @@ use super::output::Reply;
 const GIT_COMPLETION: &str = r#"
 _git_scrum() {
     local COMP_WORDS=("git-scrum" "${COMP_WORDS[@]:2}") COMP_CWORD=$((COMP_CWORD - 1))
-    _git-scrum git-scrum "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
+    _git__scrum git-scrum "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD - 1]}"
 }
 "#;
+
+/// Where the manual pages come from.
+const SOURCE: &str = concat!("git-scrum ", env!("CARGO_PKG_VERSION"));
 
 /// Print the completion script of a shell
 #[derive(clap::Args)]
@@ -62,7 +65,11 @@ pub(super) fn man(args: &ManArgs) -> Result<Reply, CliError> {
         }
         let mut page = Vec::new();
         let titled = command.display_name(name.clone());
-        clap_mangen::Man::new(titled).title(name.clone()).render(&mut page).map_err(|error| failed(&error))?;
+        clap_mangen::Man::new(titled)
+            .title(name.clone())
+            .source(SOURCE)
+            .render(&mut page)
+            .map_err(|error| failed(&error))?;
         let path = args.directory.join(format!("{name}.1"));
         std::fs::write(&path, page).map_err(|error| failed(&error))?;
         written.push(path.to_string_lossy().into_owned());

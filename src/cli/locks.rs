@@ -7,6 +7,7 @@ use super::output::Reply;
 use super::{Context, tasks, view};
 use crate::domain::board::Board;
 use crate::domain::{Command, LockMode, Outcome, Pattern, Seconds};
+use crate::engine::ports::Host;
 
 /// Lock paths, without a task
 #[derive(clap::Args)]
@@ -58,7 +59,11 @@ pub(super) fn lock(args: &LockArgs, context: &Context) -> Result<Reply, CliError
 
 pub(super) fn unlock(args: &UnlockArgs, context: &Context) -> Result<Reply, CliError> {
     let patterns: Vec<Pattern> = tasks::parse_all(&args.patterns)?;
-    let asked = context.board()?.ask(Command::Unlock { patterns, force: args.force })?;
+    let asked = context.board()?.ask(Command::Unlock { patterns, force: args.force });
+    let asked = asked.map_err(|error| match CliError::from(error) {
+        error if error.is_held() => error.advising("git scrum unlock --force, if you may take it from them"),
+        error => error,
+    })?;
     let Outcome::Unlocked { patterns } = asked.outcome else { unreachable!("BUG: an unlock was asked for") };
     let unlocked: Vec<&str> = patterns.iter().map(Pattern::as_str).collect();
     Ok(Reply::new(json!({ "patterns": unlocked }), view::clean(&format!("Unlocked {}\n", unlocked.join(" ")))))
@@ -66,6 +71,8 @@ pub(super) fn unlock(args: &UnlockArgs, context: &Context) -> Result<Reply, CliE
 
 pub(super) fn locks(_: &LocksArgs, context: &Context) -> Result<Reply, CliError> {
     let (grants, current) = context.read(|board| Ok(board.grants()?))?;
+    let now = context.session.host.now();
+    let skew = context.session.settings()?.tasks.skew;
     let mut rows: Vec<Value> = Vec::new();
     let mut text = String::new();
     for grant in &grants {
@@ -78,10 +85,15 @@ pub(super) fn locks(_: &LocksArgs, context: &Context) -> Result<Reply, CliError>
                 "task": grant.task().map(|task| task.as_str()),
                 "until": until,
                 "fence": grant.fence().0,
+                "expired": grant.has_run_out(now, skew),
             }));
             let of = grant.task().map(|task| format!(" for {task}")).unwrap_or_default();
-            let until = until.unwrap_or_else(|| "it lands".to_owned());
-            text.push_str(&format!("{pattern}  {} by {}{of} until {until}\n", grant.mode().as_str(), grant.holder()));
+            let until = match until {
+                None => "until it lands".to_owned(),
+                Some(until) if grant.has_run_out(now, skew) => format!("until {until}, which is over"),
+                Some(until) => format!("until {until}"),
+            };
+            text.push_str(&format!("{pattern}  {} by {}{of} {until}\n", grant.mode().as_str(), grant.holder()));
         }
     }
     if text.is_empty() {

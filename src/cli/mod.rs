@@ -54,8 +54,10 @@ enum Verb {
     Add(tasks::AddArgs),
     Edit(tasks::EditArgs),
     Block(tasks::BlockArgs),
+    /// Let a task that was held back be claimed again, once nothing else is in its way
     Unblock(tasks::TaskArgs),
     Cancel(tasks::CancelArgs),
+    /// Put a task that failed or was cancelled back into the queue
     Reopen(tasks::TaskArgs),
     List(list::ListArgs),
     Ready(list::ReadyArgs),

@@ -79,6 +79,11 @@ fn reply(shown: &Shown, current: bool) -> Reply {
         view::merge(&mut data, json!({ "car": car, "check": check }));
     }
     if let Some(car) = &shown.car {
+        if shown.task.is_some() {
+            text.push('\n');
+        } else {
+            text.push_str(&format!("{} {}\n", car.branch, car.title));
+        }
         text.push_str(&car_text(car));
     }
     if let Some(verdict) = &shown.verdict {
@@ -137,11 +142,14 @@ fn task_text(task: &Task, shown: &Shown) -> String {
 fn car_text(car: &Car) -> String {
     let reason = car.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let landed = car.landed_as.as_ref().map(|id| format!(" as {id}")).unwrap_or_default();
-    format!("\ncar {} for {}: {}{landed}{reason}\n  commit     {}\n", car.id, car.target, car.state, car.commit)
+    format!("car {} for {}: {}{landed}{reason}\n  commit     {}\n", car.id, car.target, car.state, car.commit)
 }
 
 fn verdict_text(record: &VerdictRecord) -> String {
     let mut text = format!("\ncheck {} on {}\n", record.verdict, record.commit);
+    if let Some(url) = &record.url {
+        text.push_str(&format!("  see {url}\n"));
+    }
     for line in record.output.lines() {
         text.push_str(&format!("  | {line}\n"));
     }

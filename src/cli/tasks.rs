@@ -183,6 +183,9 @@ pub(super) fn edit(args: &EditArgs, context: &Context) -> Result<Reply, CliError
         paths: if args.paths.is_empty() { None } else { Some(parse_all(&args.paths)?) },
         body: read_body(args.body_file.as_deref())?,
     };
+    if edit == TaskEdit::default() {
+        return Err(CliError::bad_argument("nothing is to be changed", "git scrum edit -h"));
+    }
     changed(context, Command::Edit { task: parse(&args.id)?, edit }, "Changed")
 }
 

@@ -8,7 +8,7 @@ use super::Pattern;
 
 /// Why text is not an id.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{text:?} is not a {what}: {rule}")]
+#[error("{text:?} is no {what}: {rule}")]
 pub struct IdError {
     /// What it was to be.
     pub what: &'static str,

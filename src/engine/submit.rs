@@ -71,9 +71,13 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         }
         code.refresh(&[branch.clone(), request.target.clone()])?;
         let (commit, update) = self.commit_of(request, &branch, code)?;
-        if let Some(tip) = code.head(&request.target)?
-            && code.contains(&tip, &commit)?
-        {
+        let Some(tip) = code.head(&request.target)? else {
+            return Err(EngineError::Impossible {
+                what: format!("there is no branch {} to land on", request.target),
+                hint: "git branch --all".to_owned(),
+            });
+        };
+        if code.contains(&tip, &commit)? {
             return Err(EngineError::Impossible {
                 what: format!("{} has {commit} already: {branch} has no commit of its own", request.target),
                 hint: format!("commit your work on {branch}, then submit it again"),

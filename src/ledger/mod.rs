@@ -196,6 +196,12 @@ pub enum Fault {
         /// What failed.
         said: String,
     },
+    /// There is no repository here.
+    #[error("{what}")]
+    NoRepository {
+        /// Where none is, and why git says so.
+        what: String,
+    },
     /// This repository or remote cannot be used.
     #[error("{what}")]
     Environment {

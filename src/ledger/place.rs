@@ -31,11 +31,11 @@ impl Place {
     /// Finds the repository that `directory` is in.
     ///
     /// # Errors
-    /// [`Fault::Environment`] when there is none or it cannot be used.
+    /// [`Fault::NoRepository`] when there is none or it cannot be used.
     pub fn discover(directory: &Path) -> Result<Place, Fault> {
         let mut repo = gix::discover_with_environment_overrides(directory).map_err(|error| {
             let what = error.to_string();
-            Fault::Environment { what: format!("{} is not in a usable git repository: {what}", directory.display()) }
+            Fault::NoRepository { what: format!("{} is not in a usable git repository: {what}", directory.display()) }
         })?;
         // Reading a board walks the same few trees again and again.
         repo.object_cache_size_if_unset(8 << 20);

@@ -34,16 +34,10 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
     if let Some(open) =
         known.as_ref().filter(|car| car.state.is_open() && car.commit == *commit && car.task == car_task)
     {
-        return Ok(Outcome::Submitted { car: id.clone(), position: open.position, again: true });
+        return submit_again(draft, open.clone(), *priority, after);
     }
     check_name(draft, target, known.as_ref(), car_task.as_ref())?;
-    check_after(draft, target, id, after)?;
-    let mut still_open = Vec::new();
-    for first in after {
-        if draft.car(target, first)?.is_some_and(|car| car.state.is_open()) {
-            still_open.push(first.clone());
-        }
-    }
+    let still_open = open_cars_before(draft, target, id, after)?;
     not_landing(draft, target, id)?;
     let mut train = draft.train(target)?.unwrap_or_else(|| Train::new(target.clone()));
     let position = train.next_position;
@@ -105,6 +99,43 @@ fn check_name<B: Board>(
         }
     }
     Ok(())
+}
+
+/// The same commit once more: the car keeps its place, and takes on what is wished for differently now.
+fn submit_again<B: Board>(
+    draft: &mut Draft<'_, B>,
+    mut car: Car,
+    priority: Option<Priority>,
+    after: &[CarId],
+) -> Ruling<B::Fault> {
+    let wished =
+        if after.is_empty() { car.after.clone() } else { open_cars_before(draft, &car.target, &car.id, after)? };
+    let priority = priority.unwrap_or(car.priority);
+    let outcome = Outcome::Submitted { car: car.id.clone(), position: car.position, again: true };
+    if (priority, &wished) != (car.priority, &car.after) {
+        not_landing(draft, &car.target, &car.id)?;
+        car.priority = priority;
+        car.after = wished;
+        draft.put_car(car);
+    }
+    Ok(outcome)
+}
+
+/// Those of the cars that must land first which have not landed yet.
+fn open_cars_before<B: Board>(
+    draft: &Draft<'_, B>,
+    target: &Branch,
+    id: &CarId,
+    after: &[CarId],
+) -> Result<Vec<CarId>, Stop<B::Fault>> {
+    check_after(draft, target, id, after)?;
+    let mut still_open = Vec::new();
+    for first in after {
+        if draft.car(target, first)?.is_some_and(|car| car.state.is_open()) {
+            still_open.push(first.clone());
+        }
+    }
+    Ok(still_open)
 }
 
 /// Cars that must land first have to be on their way or landed, and must not wait for this one.

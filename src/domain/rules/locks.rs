@@ -59,7 +59,8 @@ pub(super) fn unlock<B: Board>(
 ) -> Ruling<B::Fault> {
     let mut wanted: BTreeSet<&str> = patterns.iter().map(Pattern::as_str).collect();
     let mut unlocked = Vec::new();
-    for grant in draft.grants()? {
+    let grants = draft.grants()?;
+    for grant in grants.clone() {
         let Grant::Lock(mut lock) = grant else { continue };
         // Force is for patterns that are named: nobody means to unlock everything of everybody.
         if lock.holder != operation.by && (!force || patterns.is_empty()) {
@@ -82,7 +83,17 @@ pub(super) fn unlock<B: Board>(
         }
     }
     if let Some(missing) = patterns.iter().find(|pattern| wanted.contains(pattern.as_str())) {
-        return Err(Stop::Refused(Refusal::NotLocked(missing.clone())));
+        let theirs = grants.iter().find(|grant| grant.patterns().contains(missing));
+        return Err(Stop::Refused(theirs.map_or_else(
+            || Refusal::NotLocked(missing.clone()),
+            |theirs| Refusal::Locked {
+                wanted: missing.clone(),
+                held: missing.clone(),
+                holder: theirs.holder().clone(),
+                task: theirs.task().cloned(),
+                until: theirs.until(),
+            },
+        )));
     }
     Ok(Outcome::Unlocked { patterns: unlocked })
 }
