@@ -61,7 +61,7 @@ impl CliError {
     pub(super) fn usage(error: &clap::Error) -> CliError {
         let text = error.render().to_string();
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-        // `Usage: git scrum team <COMMAND>`: what stands before the first placeholder is a command with help of its own.
+        // `Usage: git scrum team <COMMAND>`: what stands before the first placeholder has a help of its own.
         let usage = lines.clone().find_map(|line| line.strip_prefix("Usage: ")).unwrap_or("git scrum");
         let verb: Vec<&str> = usage.split(' ').take_while(|word| !word.starts_with(['<', '[', '-'])).collect();
         let hint = format!("{} -h", verb.join(" "));

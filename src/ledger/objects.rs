@@ -3,6 +3,8 @@
 //! The only module, with `place`, that knows gix. Content comes from a shared ref that anybody may have
 //! written (GIT_FACTS 21): sizes are checked before content is read, and only plain blobs and trees are followed.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
@@ -25,16 +27,21 @@ pub struct Author {
     pub email: String,
 }
 
+/// How many trees are kept once they were read: a few versions of what one command looks at.
+const TREES_KEPT_MAX: usize = 256;
+
 /// The object database of one repository.
 #[derive(Clone)]
 pub struct Objects {
     place: Rc<Place>,
+    /// Trees that were read, for every key is looked up from the root. A tree never changes.
+    trees: Rc<RefCell<HashMap<ObjectId, Rc<[Entry]>>>>,
 }
 
 impl Objects {
     /// The objects of `place`.
     pub fn new(place: Rc<Place>) -> Objects {
-        Objects { place }
+        Objects { place, trees: Rc::default() }
     }
 
     /// The blob at `path` in the tree of `commit`, if there is one, read only when at most `bytes_max` long.
@@ -77,14 +84,14 @@ impl Objects {
 
     /// The names directly in a directory of `commit`, in order.
     pub fn names(&self, commit: &str, directory: &str) -> Result<Vec<String>, Fault> {
-        let tree = self.directory(commit, directory)?.unwrap_or_default();
-        let mut names: Vec<String> = tree.into_iter().map(|entry| entry.name).collect();
+        let tree = self.directory(commit, directory)?;
+        let mut names: Vec<String> = tree.iter().flat_map(|tree| tree.iter()).map(|entry| entry.name.clone()).collect();
         // Git orders a directory as if its name ended with a slash.
         names.sort_unstable();
         Ok(names)
     }
 
-    fn directory(&self, commit: &str, path: &str) -> Result<Option<Vec<Entry>>, Fault> {
+    fn directory(&self, commit: &str, path: &str) -> Result<Option<Rc<[Entry]>>, Fault> {
         let mut tree = self.tree_of(commit)?;
         for part in path.split('/') {
             match find_entry(&tree, part) {
@@ -216,7 +223,7 @@ impl Objects {
         parse_id(id).is_ok_and(|id| self.place.repository().has_object(id))
     }
 
-    fn tree_of(&self, commit: &str) -> Result<Vec<Entry>, Fault> {
+    fn tree_of(&self, commit: &str) -> Result<Rc<[Entry]>, Fault> {
         let commit_id = parse_id(commit)?;
         let found = self.place.repository().find_commit(commit_id);
         let found = found.map_err(|error| Fault::integrity(format!("cannot read commit {commit}: {error}")))?;
@@ -224,7 +231,20 @@ impl Objects {
         self.tree(tree.detach())
     }
 
-    fn tree(&self, id: ObjectId) -> Result<Vec<Entry>, Fault> {
+    fn tree(&self, id: ObjectId) -> Result<Rc<[Entry]>, Fault> {
+        if let Some(tree) = self.trees.borrow().get(&id) {
+            return Ok(Rc::clone(tree));
+        }
+        let tree: Rc<[Entry]> = self.read_tree(id)?.into();
+        let mut trees = self.trees.borrow_mut();
+        if trees.len() >= TREES_KEPT_MAX {
+            trees.clear();
+        }
+        trees.insert(id, Rc::clone(&tree));
+        Ok(tree)
+    }
+
+    fn read_tree(&self, id: ObjectId) -> Result<Vec<Entry>, Fault> {
         self.check_size(id, "tree", TREE_BYTES_MAX)?;
         let unreadable = |error: &dyn std::fmt::Display| Fault::integrity(format!("cannot read tree {id}: {error}"));
         let tree = self.place.repository().find_tree(id).map_err(|error| unreadable(&error))?;

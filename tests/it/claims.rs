@@ -168,7 +168,9 @@ fn locked_paths_keep_tasks_and_people_apart() {
     world.ask(&a, &["lock", "shared/b.rs"]).error(3);
     world.ok(&b, &["unlock", "shared/*.rs"]);
     world.ok(&a, &["lock", "shared/b.rs"]);
-    world.ask(&b, &["unlock", "shared/b.rs"]).error(1);
+    let theirs = world.ask(&b, &["unlock", "shared/b.rs"]).error(3);
+    assert_eq!(theirs["holder"], error["holder"]);
+    world.ask(&b, &["unlock", "shared/c.rs"]).error(1);
 }
 
 #[test]
