@@ -24,23 +24,23 @@ pub fn meta() -> Key {
 
 /// Heads of tasks that may be claimed, by age.
 pub(super) fn queued(priority: Priority) -> Shelf {
-    Shelf::new(format!("queued-{priority}"), LEAF_BYTES)
+    Shelf::new(format!("queued-{priority}"), "heads", LEAF_BYTES)
 }
 
 /// Heads of tasks that wait for something, by age.
 pub(super) fn blocked(priority: Priority) -> Shelf {
-    Shelf::new(format!("blocked-{priority}"), LEAF_BYTES)
+    Shelf::new(format!("blocked-{priority}"), "heads", LEAF_BYTES)
 }
 
 /// Grants by fence, with the heads of tasks that are in somebody's hands.
 pub(super) fn grants() -> Shelf {
-    Shelf::new("grants", LEAF_BYTES)
+    Shelf::new("grants", "grants", LEAF_BYTES)
 }
 
 /// Sixteen shelves for records that are looked up by id.
 pub(super) struct Spread {
     root: String,
-    leaf_bytes: usize,
+    kind: &'static str,
 }
 
 impl Spread {
@@ -55,18 +55,18 @@ impl Spread {
     }
 
     fn nth(&self, digit: &str) -> Shelf {
-        Shelf::new(format!("{}/{digit}", self.root), self.leaf_bytes)
+        Shelf::new(format!("{}/{digit}", self.root), self.kind, LARGE_LEAF_BYTES)
     }
 }
 
 /// Details of open tasks, by id.
 pub(super) fn tasks() -> Spread {
-    Spread { root: "tasks".to_owned(), leaf_bytes: LARGE_LEAF_BYTES }
+    Spread { root: "tasks".to_owned(), kind: "tasks" }
 }
 
 /// Closed tasks, by id.
 pub(super) fn closed() -> Spread {
-    Spread { root: "closed".to_owned(), leaf_bytes: LARGE_LEAF_BYTES }
+    Spread { root: "closed".to_owned(), kind: "closed" }
 }
 
 /// A team.
@@ -91,12 +91,12 @@ pub fn open_car(target: &Branch, id: &CarId) -> Key {
 
 /// Cars that are not open any more, by id.
 pub(super) fn gone_cars(target: &Branch) -> Spread {
-    Spread { root: format!("{TRAINS}/{}/gone", escape(target.as_str())), leaf_bytes: LARGE_LEAF_BYTES }
+    Spread { root: format!("{TRAINS}/{}/gone", escape(target.as_str())), kind: "cars" }
 }
 
 /// What is known of trees, by tree.
 pub(super) fn verdicts() -> Spread {
-    Spread { root: "verdicts".to_owned(), leaf_bytes: LARGE_LEAF_BYTES }
+    Spread { root: "verdicts".to_owned(), kind: "verdicts" }
 }
 
 /// The `nth` record with operations of the last commit.
@@ -106,7 +106,7 @@ pub fn operations(nth: usize) -> Key {
 
 /// Entries of memory, by id.
 pub(super) fn entries() -> Spread {
-    Spread { root: "entries".to_owned(), leaf_bytes: LARGE_LEAF_BYTES }
+    Spread { root: "entries".to_owned(), kind: "entries" }
 }
 
 /// Any text as one component of a key: what a component may not have is written `=xx`, in hexadecimal.

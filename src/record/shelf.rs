@@ -51,6 +51,9 @@ pub fn numbered(number: u64) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Shelf {
     directory: String,
+    /// What the names of leaves end with. Git packs objects whose names end alike as differences to each other: records
+    /// of one kind are alike, and those of another kind are in the way of whoever reads them.
+    kind: &'static str,
     /// When a leaf is split, in bytes. A single record may be larger.
     leaf_bytes: usize,
 }
@@ -111,14 +114,25 @@ impl Leaf {
 }
 
 impl Shelf {
-    /// The shelf in `directory`, whose leaves are split when they have more than `leaf_bytes`.
-    pub fn new(directory: impl Into<String>, leaf_bytes: usize) -> Shelf {
-        Shelf { directory: directory.into(), leaf_bytes }
+    /// The shelf of records of one `kind` in `directory`, whose leaves are split when they have more than `leaf_bytes`.
+    pub fn new(directory: impl Into<String>, kind: &'static str, leaf_bytes: usize) -> Shelf {
+        Shelf { directory: directory.into(), kind, leaf_bytes }
+    }
+
+    /// What the leaves are named by, in order.
+    fn bounds<S: Store>(&self, snapshot: &Snapshot<'_, S>) -> Result<Vec<String>, Fault> {
+        let names = snapshot.names(&self.directory)?.into_iter();
+        names
+            .map(|name| match name.split_once('.') {
+                Some((bound, kind)) if kind == self.kind => Ok(bound.to_owned()),
+                _ => Err(Fault::integrity(format!("{}/{name} is not a record", self.directory))),
+            })
+            .collect()
     }
 
     /// The record at `key`.
     pub fn find<T: Shelved, S: Store>(&self, snapshot: &Snapshot<'_, S>, key: &str) -> Result<Option<T>, Fault> {
-        let names = snapshot.names(&self.directory)?;
+        let names = self.bounds(snapshot)?;
         let Some(name) = names.iter().rev().find(|name| name.as_str() <= bound(key)) else { return Ok(None) };
         let records = self.read::<T, S>(snapshot, name)?;
         Ok(records.into_iter().find(|(at, _)| at == key).map(|(_, record)| record))
@@ -130,7 +144,7 @@ impl Shelf {
         snapshot: &Snapshot<'_, S>,
         mut visit: impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Fault> {
-        for name in snapshot.names(&self.directory)? {
+        for name in self.bounds(snapshot)? {
             for record in self.read::<T, S>(snapshot, &name)?.into_values() {
                 if visit(record).is_break() {
                     return Ok(ControlFlow::Break(()));
@@ -141,7 +155,7 @@ impl Shelf {
     }
 
     fn key(&self, leaf: &str) -> Key {
-        Key::new(format!("{}/{leaf}", self.directory))
+        Key::new(format!("{}/{leaf}.{}", self.directory, self.kind))
     }
 
     fn read<T: Shelved, S: Store>(&self, snapshot: &Snapshot<'_, S>, leaf: &str) -> Result<BTreeMap<String, T>, Fault> {
@@ -177,7 +191,7 @@ impl Shelf {
         batch: &mut Batch,
         edits: Edits<T>,
     ) -> Result<(), Fault> {
-        let names = snapshot.map_or(Ok(Vec::new()), |snapshot| snapshot.names(&self.directory))?;
+        let names = snapshot.map_or(Ok(Vec::new()), |snapshot| self.bounds(snapshot))?;
         let mut leaves: Vec<Leaf> = names.into_iter().map(|name| Leaf { name, texts: None }).collect();
         // Records that come after all others, as new ones mostly do, leave full leaves behind them.
         let mut appending = false;

@@ -46,7 +46,7 @@ struct Library {
 impl Library {
     fn new(leaf_bytes: usize) -> Library {
         let store = MemoryClone::new(Rc::new(MemoryRemote::default()), "refs/scrum/board");
-        Library { store, tip: None, writes: 0, shelf: Shelf::new("books/a", leaf_bytes) }
+        Library { store, tip: None, writes: 0, shelf: Shelf::new("books/a", "books", leaf_bytes) }
     }
 
     fn snapshot(&self) -> Option<Snapshot<'_, MemoryClone>> {
@@ -78,7 +78,7 @@ impl Library {
 
     fn leaves(&self) -> Vec<(String, usize)> {
         let Some(snapshot) = self.snapshot() else { return Vec::new() };
-        let names = snapshot.names("books/a").expect("memory");
+        let names = self.shelf.bounds(&snapshot).expect("memory");
         let size = |name: &String| snapshot.get(&self.shelf.key(name)).expect("memory").expect("a leaf").len();
         names.iter().map(|name| (name.clone(), size(name))).collect()
     }
