@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::board::{Board, MemoryBoard};
 use super::claim::{Claim, Fence, Grant};
-use super::{Car, LockMode, Task, TaskId, TaskState};
+use super::{Car, CarId, CarState, LockMode, Task, TaskId, TaskState, Train};
 
 /// Everything that is wrong with `board`; empty when nothing is.
 pub fn check_invariants(board: &MemoryBoard) -> Vec<String> {
@@ -25,9 +25,14 @@ pub fn check_invariants(board: &MemoryBoard) -> Vec<String> {
         }
         check_needs(task, &tasks, &mut broken);
         check_claim(task, &grants, &mut broken);
+        check_ending(task, &mut broken);
     }
     check_grants(&grants, counters.fence, &tasks, &mut broken);
     check_cars(board, &tasks, &grants, &mut broken);
+    let Ok(trains) = board.trains();
+    for train in &trains {
+        check_train(board, train, &mut broken);
+    }
     broken
 }
 
@@ -107,7 +112,18 @@ fn check_claim(task: &Task, grants: &[Grant], broken: &mut Vec<String>) {
     }
 }
 
+fn check_ending(task: &Task, broken: &mut Vec<String>) {
+    let (id, state) = (&task.summary.id, task.summary.state);
+    if state.is_closed() != task.closed_at.is_some() {
+        broken.push(format!("task {id} is {state}, closed at {:?}", task.closed_at));
+    }
+    if task.held_back && state != TaskState::Blocked {
+        broken.push(format!("task {id} is {state}, but held back"));
+    }
+}
+
 fn check_grants(grants: &[Grant], last: Fence, tasks: &BTreeMap<&TaskId, &Task>, broken: &mut Vec<String>) {
+    let mut branches = BTreeSet::new();
     for (index, grant) in grants.iter().enumerate() {
         if grant.fence() > last {
             broken.push(format!("fence {} was never granted", grant.fence()));
@@ -116,6 +132,11 @@ fn check_grants(grants: &[Grant], last: Fence, tasks: &BTreeMap<&TaskId, &Task>,
             && tasks.get(&claim.task).is_none_or(|task| task.summary.claim != Some(claim.fence))
         {
             broken.push(format!("claim {} is not the claim of {}", claim.fence, claim.task));
+        }
+        if let Grant::Claim(claim) = grant
+            && !branches.insert(&claim.branch)
+        {
+            broken.push(format!("two claims work on {}", claim.branch));
         }
         for other in &grants[index + 1..] {
             if grant.fence() == other.fence() {
@@ -149,6 +170,34 @@ fn check_cars(board: &MemoryBoard, tasks: &BTreeMap<&TaskId, &Task>, grants: &[G
             if !current {
                 broken.push(format!("car {} is in the train under fence {}, which is gone", car.id, of.fence));
             }
+        }
+    }
+}
+
+fn check_train(board: &MemoryBoard, train: &Train, broken: &mut Vec<String>) {
+    let Ok(open) = board.open_cars(&train.target);
+    let is_open = |id: &CarId| open.iter().any(|car| car.id == *id);
+    let mut positions = BTreeSet::new();
+    for car in board.cars().filter(|car| car.target == train.target) {
+        if car.position >= train.next_position || !positions.insert(car.position) {
+            broken.push(format!("car {} is at position {}, like another, or like the next", car.id, car.position));
+        }
+        if (car.state == CarState::Landed) != car.landed_as.is_some() {
+            broken.push(format!("car {} is {}, landed as {:?}", car.id, car.state, car.landed_as));
+        }
+    }
+    for car in &open {
+        let in_a_run = train.runs.iter().any(|run| run.cars.contains(&car.id));
+        if car.state == CarState::Testing && !in_a_run {
+            broken.push(format!("car {} is in testing, but in no run", car.id));
+        }
+        if let Some(first) = car.after.iter().find(|first| !is_open(first)) {
+            broken.push(format!("car {} waits for {first}, which is not on its way", car.id));
+        }
+    }
+    for run in &train.runs {
+        if let Some(gone) = run.cars.iter().find(|id| !is_open(id)) {
+            broken.push(format!("run {} has car {gone}, which has left", run.commit));
         }
     }
 }

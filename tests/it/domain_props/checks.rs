@@ -1,11 +1,9 @@
-//! What must hold of every board, and of every step from one board to the next, beside what the program itself checks.
+//! What must hold of every step from one board to the next.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use git_scrum::domain::board::{Board, MemoryBoard};
-use git_scrum::domain::{
-    Branch, CarId, CarState, Changes, Command, Counters, Fence, Grant, ObjectId, Operation, Outcome, TaskState, Train,
-};
+use git_scrum::domain::{Branch, Changes, Command, Counters, Fence, Grant, ObjectId, Operation, Outcome, TaskState};
 
 fn counters(board: &MemoryBoard) -> Counters {
     let Ok(counters) = board.counters();
@@ -15,64 +13,6 @@ fn counters(board: &MemoryBoard) -> Counters {
         seq: 0,
         numbered: 0,
     })
-}
-
-/// What must hold of every board beside what `check_invariants` says.
-pub(super) fn check_more(board: &MemoryBoard) -> Vec<String> {
-    let mut broken = Vec::new();
-    for task in board.tasks() {
-        let (id, state) = (&task.summary.id, task.summary.state);
-        if state.is_closed() != task.closed_at.is_some() {
-            broken.push(format!("task {id} is {state}, closed at {:?}", task.closed_at));
-        }
-        if task.held_back && state != TaskState::Blocked {
-            broken.push(format!("task {id} is {state}, but held back"));
-        }
-    }
-    let Ok(grants) = board.grants();
-    let mut branches = BTreeSet::new();
-    for grant in &grants {
-        if let Grant::Claim(claim) = grant
-            && !branches.insert(&claim.branch)
-        {
-            broken.push(format!("two claims work on {}", claim.branch));
-        }
-    }
-    let Ok(trains) = board.trains();
-    for train in trains {
-        broken.extend(check_train(board, &train));
-    }
-    broken
-}
-
-fn check_train(board: &MemoryBoard, train: &Train) -> Vec<String> {
-    let mut broken = Vec::new();
-    let Ok(open) = board.open_cars(&train.target);
-    let is_open = |id: &CarId| open.iter().any(|car| car.id == *id);
-    let mut positions = BTreeSet::new();
-    for car in board.cars().filter(|car| car.target == train.target) {
-        if car.position >= train.next_position || !positions.insert(car.position) {
-            broken.push(format!("car {} is at position {}, like another, or like the next", car.id, car.position));
-        }
-        if (car.state == CarState::Landed) != car.landed_as.is_some() {
-            broken.push(format!("car {} is {}, landed as {:?}", car.id, car.state, car.landed_as));
-        }
-    }
-    for car in &open {
-        let in_a_run = train.runs.iter().any(|run| run.cars.contains(&car.id));
-        if car.state == CarState::Testing && !in_a_run {
-            broken.push(format!("car {} is in testing, but in no run", car.id));
-        }
-        if let Some(first) = car.after.iter().find(|first| !is_open(first)) {
-            broken.push(format!("car {} waits for {first}, which is not on its way", car.id));
-        }
-    }
-    for run in &train.runs {
-        if let Some(gone) = run.cars.iter().find(|id| !is_open(id)) {
-            broken.push(format!("run {} has car {gone}, which has left", run.commit));
-        }
-    }
-    broken
 }
 
 /// What landed is what was tested: the candidate that landed a car was made of the car's commit.
