@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use super::errors::CliError;
+use super::errors::{CliError, exit};
 use super::output::Reply;
 use super::{Context, view};
 use crate::domain::{Refusal, Timestamp};
-use crate::ledger::{Message, Store};
+use crate::engine::{Astray, verify};
+use crate::ledger::{GitStore, Message, Store};
 
 /// Show what happened on the board, the latest first
 #[derive(clap::Args)]
@@ -14,6 +15,9 @@ pub struct Args {
     /// How many entries at most
     #[arg(long, short = 'n', value_name = "N", default_value_t = 30)]
     count: usize,
+    /// Work out again what every version ought to be, and name the first that is not
+    #[arg(long, conflicts_with = "count")]
+    verify: bool,
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
@@ -21,6 +25,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
     let ((), current) = context.read(|_| Ok(()))?;
     let store = context.session.store();
     let tip = store.cached()?.ok_or(Refusal::NoBoard)?;
+    if args.verify {
+        return verified(store, current);
+    }
     let mut text = String::new();
     let mut rows = Vec::new();
     for entry in store.history(&tip, None, args.count)? {
@@ -32,4 +39,19 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
         rows.push(json!({ "version": entry.version.0, "at": at, "lines": lines }));
     }
     Ok(Reply::new(json!({ "entries": rows, "current": current }), view::clean(&text)))
+}
+
+fn verified(store: &GitStore, current: bool) -> Result<Reply, CliError> {
+    let (count, astray) = verify(store, |parent, batch, version| store.makes(parent, batch, version))?;
+    match astray {
+        None => {
+            let text = format!("{count} versions, each what its operations give.\n");
+            Ok(Reply::new(json!({ "verified": count, "current": current }), text))
+        }
+        Some(Astray { version, what }) => {
+            let message = format!("version {version} of the board is astray: {what}");
+            let hint = format!("git show {version}");
+            Err(CliError::new(exit::INTEGRITY, "astray", message, hint).with("version", version.0))
+        }
+    }
 }

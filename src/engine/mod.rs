@@ -10,6 +10,7 @@ mod knowledge;
 mod pass;
 pub mod ports;
 mod submit;
+mod verify;
 
 pub use board::{Asked, Engine};
 pub use error::EngineError;
@@ -17,3 +18,4 @@ pub use journal::{Journal, NoJournal, Resumed};
 pub use knowledge::{Knowledge, NewEntry};
 pub use pass::{Pass, PassEvent, PassReport, PassSettings};
 pub use submit::{SubmitRequest, Submitted};
+pub use verify::{Astray, verify};

@@ -72,6 +72,12 @@ impl GitStore {
         &self.ref_name
     }
 
+    /// Whether `version` holds exactly what `batch` makes of `parent`.
+    pub fn makes(&self, parent: Option<&Version>, batch: &Batch, version: &Version) -> Result<bool, Fault> {
+        let parent = parent.map(|version| version.0.as_str());
+        Ok(self.objects.write_tree(parent, batch)? == self.objects.tree_id(&version.0)?)
+    }
+
     fn place_name(&self) -> &str {
         match &self.truth {
             Truth::Local => "this repository",

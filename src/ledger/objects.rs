@@ -223,12 +223,20 @@ impl Objects {
         parse_id(id).is_ok_and(|id| self.place.repository().has_object(id))
     }
 
-    fn tree_of(&self, commit: &str) -> Result<Rc<[Entry]>, Fault> {
-        let commit_id = parse_id(commit)?;
-        let found = self.place.repository().find_commit(commit_id);
+    /// The id of the tree of `commit`.
+    pub fn tree_id(&self, commit: &str) -> Result<String, Fault> {
+        Ok(self.root(commit)?.to_string())
+    }
+
+    fn root(&self, commit: &str) -> Result<ObjectId, Fault> {
+        let found = self.place.repository().find_commit(parse_id(commit)?);
         let found = found.map_err(|error| Fault::integrity(format!("cannot read commit {commit}: {error}")))?;
         let tree = found.tree_id().map_err(|error| Fault::integrity(format!("cannot read {commit}: {error}")))?;
-        self.tree(tree.detach())
+        Ok(tree.detach())
+    }
+
+    fn tree_of(&self, commit: &str) -> Result<Rc<[Entry]>, Fault> {
+        self.tree(self.root(commit)?)
     }
 
     fn tree(&self, id: ObjectId) -> Result<Rc<[Entry]>, Fault> {

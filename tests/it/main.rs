@@ -19,4 +19,5 @@ mod scripts;
 mod scrum;
 mod snapshots;
 mod tour;
+mod verify;
 mod worktrees;
