@@ -133,8 +133,9 @@ impl Shelf {
     /// The record at `key`.
     pub fn find<T: Shelved, S: Store>(&self, snapshot: &Snapshot<'_, S>, key: &str) -> Result<Option<T>, Fault> {
         let names = self.bounds(snapshot)?;
-        let Some(name) = names.iter().rev().find(|name| name.as_str() <= bound(key)) else { return Ok(None) };
-        let records = self.read::<T, S>(snapshot, name)?;
+        let after = names.partition_point(|name| name.as_str() <= bound(key));
+        let Some(name) = after.checked_sub(1).map(|nth| &names[nth]) else { return Ok(None) };
+        let records = self.read::<T, S>(snapshot, name, names.get(after).map(String::as_str))?;
         Ok(records.into_iter().find(|(at, _)| at == key).map(|(_, record)| record))
     }
 
@@ -144,8 +145,10 @@ impl Shelf {
         snapshot: &Snapshot<'_, S>,
         mut visit: impl FnMut(T) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Fault> {
-        for name in self.bounds(snapshot)? {
-            for record in self.read::<T, S>(snapshot, &name)?.into_values() {
+        let names = self.bounds(snapshot)?;
+        for (nth, name) in names.iter().enumerate() {
+            let next = names.get(nth + 1).map(String::as_str);
+            for record in self.read::<T, S>(snapshot, name, next)?.into_values() {
                 if visit(record).is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
@@ -158,7 +161,13 @@ impl Shelf {
         Key::new(format!("{}/{leaf}.{}", self.directory, self.kind))
     }
 
-    fn read<T: Shelved, S: Store>(&self, snapshot: &Snapshot<'_, S>, leaf: &str) -> Result<BTreeMap<String, T>, Fault> {
+    /// The records of a leaf, which come before those of the `next` one.
+    fn read<T: Shelved, S: Store>(
+        &self,
+        snapshot: &Snapshot<'_, S>,
+        leaf: &str,
+        next: Option<&str>,
+    ) -> Result<BTreeMap<String, T>, Fault> {
         let key = self.key(leaf);
         let Some(value) = snapshot.get(&key)? else {
             return Err(Fault::integrity(format!("{key} is not a record")));
@@ -168,7 +177,7 @@ impl Shelf {
         for record in read.record {
             let at = record.shelf_key();
             let in_order = records.last_key_value().is_none_or(|(last, _)| *last < at);
-            if !in_order || bound(&at) < leaf {
+            if !in_order || bound(&at) < leaf || next.is_some_and(|next| next <= bound(&at)) {
                 return Err(Fault::integrity(format!("{key} holds a record out of its place")));
             }
             records.insert(at, record);
@@ -179,9 +188,19 @@ impl Shelf {
         Ok(records)
     }
 
-    fn texts<T: Shelved, S: Store>(&self, snapshot: &Snapshot<'_, S>, leaf: &str) -> Result<Texts, Fault> {
-        let records = self.read::<T, S>(snapshot, leaf)?;
-        records.into_iter().map(|(key, record)| Ok((key, text_among(&record)?))).collect()
+    /// Reads the `nth` leaf, if that was not done yet.
+    fn open<T: Shelved, S: Store>(
+        &self,
+        snapshot: Option<&Snapshot<'_, S>>,
+        leaves: &mut [Leaf],
+        nth: usize,
+    ) -> Result<(), Fault> {
+        let (None, Some(snapshot)) = (&leaves[nth].texts, snapshot) else { return Ok(()) };
+        let next = leaves.get(nth + 1).map(|leaf| leaf.name.as_str());
+        let records = self.read::<T, S>(snapshot, &leaves[nth].name, next)?;
+        let texts = records.into_iter().map(|(key, record)| Ok((key, text_among(&record)?)));
+        leaves[nth].texts = Some(texts.collect::<Result<Texts, Fault>>()?);
+        Ok(())
     }
 
     /// Adds to `batch` what makes `edits` of the shelf in `snapshot`.
@@ -202,12 +221,8 @@ impl Shelf {
                 leaves.push(Leaf { name: bound(&key).to_owned(), texts: Some(Texts::new()) });
             }
             let last = at + 1 == leaves.len();
-            let leaf = &mut leaves[at];
-            if leaf.texts.is_none() {
-                let snapshot = snapshot.expect("BUG: a leaf without a shelf");
-                leaf.texts = Some(self.texts::<T, S>(snapshot, &leaf.name)?);
-            }
-            let texts = leaf.texts.as_mut().expect("it was read above");
+            self.open::<T, S>(snapshot, &mut leaves, at)?;
+            let texts = leaves[at].texts.get_or_insert_default();
             appending = last && record.is_some() && texts.last_key_value().is_none_or(|(last, _)| *last <= key);
             match record {
                 Some(record) => texts.insert(key, text_among(&record)?),
@@ -256,11 +271,8 @@ impl Shelf {
         if second >= leaves.len() {
             return Ok(false);
         }
-        for leaf in &mut leaves[first..=second] {
-            if let (None, Some(snapshot)) = (&leaf.texts, snapshot) {
-                leaf.texts = Some(self.texts::<T, S>(snapshot, &leaf.name)?);
-            }
-        }
+        self.open::<T, S>(snapshot, leaves, first)?;
+        self.open::<T, S>(snapshot, leaves, second)?;
         if leaves[first].bytes() + leaves[second].bytes() > self.leaf_bytes / 2 {
             return Ok(false);
         }
