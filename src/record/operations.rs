@@ -55,7 +55,11 @@ pub fn recorded_operations<S: Store>(snapshot: &Snapshot<'_, S>) -> Result<Vec<R
     for nth in 0.. {
         let key = keys::operations(nth);
         let Some(value) = snapshot.get(&key)? else { break };
-        recorded.extend(decode::<Together<Recorded>>(key.as_str(), &value)?.record);
+        let together: Together<Recorded> = decode(key.as_str(), &value)?;
+        if together.record.is_empty() {
+            return Err(Fault::integrity(format!("{key} holds nothing")));
+        }
+        recorded.extend(together.record);
     }
     Ok(recorded)
 }
