@@ -4,6 +4,7 @@
 //! than what is asked for.
 
 use std::cell::OnceCell;
+use std::collections::BTreeSet;
 use std::ops::ControlFlow;
 
 use serde::de::DeserializeOwned;
@@ -72,6 +73,10 @@ impl<'a, 's, S: Store> LedgerBoard<'a, 's, S> {
         if let Some(wrong) = all.iter().find(|held| !held.agrees()) {
             return Err(Fault::integrity(format!("the grant with fence {} contradicts itself", wrong.grant.fence())));
         }
+        let mut claimed = BTreeSet::new();
+        if let Some(twice) = all.iter().filter_map(|held| held.grant.task()).find(|task| !claimed.insert(*task)) {
+            return Err(Fault::integrity(format!("task {twice} is claimed twice")));
+        }
         Ok(self.held.get_or_init(|| all))
     }
 
@@ -86,7 +91,21 @@ impl<'a, 's, S: Store> LedgerBoard<'a, 's, S> {
         }
         let mut in_hand = self.held()?.iter().filter_map(|held| held.task.as_ref());
         let head = in_hand.find(|head| head.summary.id == detail.id);
+        let head = head.filter(|head| (head.summary.seq, head.summary.priority) == (detail.seq, detail.priority));
         head.cloned().ok_or_else(|| Fault::integrity(format!("task {} is open and nowhere to be found", detail.id)))
+    }
+
+    fn stored_task(&self, id: &TaskId) -> Result<Option<Task>, Fault> {
+        if let Some(detail) = self.detail(id)? {
+            let head = self.head(&detail)?;
+            return if head.summary.id == *id {
+                Ok(Some(detail.with(head)))
+            } else {
+                Err(Fault::integrity(format!("tasks {id} and {} have the same place", head.summary.id)))
+            };
+        }
+        let closed: Option<Closed> = self.find(&keys::closed().shelf(id.as_str()), &spread(id.as_str()))?;
+        closed.map(closed_task).transpose()
     }
 
     fn visit_heads(&self, place: HeadPlace, visit: TaskVisitor<'_>) -> Result<(), Fault> {
@@ -120,16 +139,19 @@ impl<S: Store> Board for LedgerBoard<'_, '_, S> {
     }
 
     fn task(&self, id: &TaskId) -> Result<Option<Task>, Fault> {
-        if let Some(detail) = self.detail(id)? {
-            let head = self.head(&detail)?;
-            return if head.summary.id == *id {
-                Ok(Some(detail.with(head)))
-            } else {
-                Err(Fault::integrity(format!("tasks {id} and {} have the same place", head.summary.id)))
-            };
+        let task = self.stored_task(id)?;
+        // The rules go from a grant to its task and must find what the grant says, or nothing they do makes sense.
+        let held = self.held()?.iter().map(|held| &held.grant).find(|grant| grant.task() == Some(id));
+        match (held.map(Grant::fence), &task) {
+            (Some(fence), Some(task)) if task.summary.claim != Some(fence) => {
+                let state = task.summary.state;
+                Err(Fault::integrity(format!("task {id} is {state}, and claimed under fence {fence}")))
+            }
+            (Some(fence), None) => {
+                Err(Fault::integrity(format!("task {id} is claimed under fence {fence}, and has no detail")))
+            }
+            _ => Ok(task),
         }
-        let closed: Option<Closed> = self.find(&keys::closed().shelf(id.as_str()), &spread(id.as_str()))?;
-        closed.map(closed_task).transpose()
     }
 
     fn visit_open(&self, which: OpenTasks, priority: Priority, visit: TaskVisitor<'_>) -> Result<(), Fault> {
@@ -205,11 +227,14 @@ impl<S: Store> Board for LedgerBoard<'_, '_, S> {
 }
 
 pub(super) fn closed_task(Closed(task): Closed) -> Result<Task, Fault> {
-    if task.summary.state.is_closed() {
-        return Ok(task);
-    }
     let (id, state) = (&task.summary.id, task.summary.state);
-    Err(Fault::integrity(format!("task {id} is {state} and stands among closed ones")))
+    if !state.is_closed() {
+        return Err(Fault::integrity(format!("task {id} is {state} and stands among closed ones")));
+    }
+    if task.summary.claim.is_some() || task.held_back {
+        return Err(Fault::integrity(format!("task {id} is {state}, and claimed or blocked all the same")));
+    }
+    Ok(task)
 }
 
 impl Shelved for Car {

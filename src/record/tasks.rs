@@ -145,11 +145,13 @@ impl Detail {
 }
 
 impl Held {
-    /// Whether a claim has the task it is for, and a lock has none.
+    /// Whether a claim has the task it is for, in the state that it says, and a lock has none.
     pub fn agrees(&self) -> bool {
         match (&self.grant, &self.task) {
             (Grant::Claim(claim), Some(head)) => {
-                head.summary.id == claim.task && HeadPlace::Held(claim.fence).suits(&head.summary)
+                head.summary.id == claim.task
+                    && HeadPlace::Held(claim.fence).suits(&head.summary)
+                    && claim.submitted == (head.summary.state == TaskState::Submitted)
             }
             (Grant::Lock(_), None) => true,
             _ => false,
