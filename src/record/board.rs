@@ -80,11 +80,15 @@ impl<'a, 's, S: Store> LedgerBoard<'a, 's, S> {
         Ok(self.held.get_or_init(|| all))
     }
 
+    /// The head that nobody holds, if there is one at this place.
+    pub(super) fn head_at(&self, place: HeadPlace, seq: u64) -> Result<Option<Head>, Fault> {
+        place.shelf().map_or(Ok(None), |shelf| self.find(&shelf, &numbered(seq)))
+    }
+
     /// The head of the task of `detail`, which is open.
     fn head(&self, detail: &Detail) -> Result<Head, Fault> {
         for place in [HeadPlace::Queued(detail.priority), HeadPlace::Blocked(detail.priority)] {
-            let shelf = place.shelf().expect("BUG: nobody holds these");
-            if let Some(head) = self.find::<Head>(&shelf, &numbered(detail.seq))? {
+            if let Some(head) = self.head_at(place, detail.seq)? {
                 suiting(&head.summary, place)?;
                 return Ok(head);
             }

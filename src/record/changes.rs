@@ -65,12 +65,28 @@ fn put_tasks<S: Store>(board: &LedgerBoard<'_, '_, S>, batch: &mut Batch, change
             let record = is_closed.then(|| Closed(task.clone()));
             closed.edit(keys::closed().shelf(id.as_str()), spread(id.as_str()), record);
         }
+        place_is_free(board, before.as_ref(), task)?;
         move_head(&mut heads, &mut in_hand, before.as_ref(), task);
     }
     heads.write(board.snapshot(), batch)?;
     details.write(board.snapshot(), batch)?;
     closed.write(board.snapshot(), batch)?;
     Ok(in_hand)
+}
+
+/// Refuses to put a head where that of another task is: counters that are behind would make tasks vanish.
+fn place_is_free<S: Store>(board: &LedgerBoard<'_, '_, S>, before: Option<&Task>, task: &Task) -> Result<(), Fault> {
+    let to = HeadPlace::of(&task.summary);
+    if before.is_some_and(|before| HeadPlace::of(&before.summary) == to) {
+        return Ok(());
+    }
+    match board.head_at(to, task.summary.seq)? {
+        Some(other) if other.summary.id != task.summary.id => {
+            let (id, other) = (&task.summary.id, &other.summary.id);
+            Err(Fault::integrity(format!("tasks {id} and {other} would have the same place")))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn move_head(heads: &mut Shelves<Head>, in_hand: &mut InHand, before: Option<&Task>, task: &Task) {
@@ -110,9 +126,14 @@ fn put_grants<S: Store>(
             None => before.map(|held| held.grant.clone()),
         };
         let task = in_hand.remove(&fence).unwrap_or_else(|| before.and_then(|held| held.task.clone()));
+        if let (Some(before), Some(grant)) = (before, &grant)
+            && (before.grant.task(), before.grant.holder()) != (grant.task(), grant.holder())
+        {
+            return Err(Fault::integrity(format!("fence {fence} was granted before, to {}", before.grant.holder())));
+        }
+        let orphan = grant.is_none() && task.is_some();
         let held = grant.map(|grant| Held { grant, task });
-        if let Some(wrong) = held.as_ref().filter(|held| !held.agrees()) {
-            let fence = wrong.grant.fence();
+        if orphan || held.as_ref().is_some_and(|held| !held.agrees()) {
             return Err(Fault::integrity(format!("the grant with fence {fence} would contradict its task")));
         }
         edits.insert(numbered(fence.0), held);
