@@ -41,14 +41,36 @@ impl<'a, 's, S: Store> LedgerBoard<'a, 's, S> {
         snapshot.get(key)?.map(|value| decode(key.as_str(), &value)).transpose()
     }
 
-    /// Every record directly in a directory.
-    fn all<T: DeserializeOwned>(&self, directory: &str) -> Result<Vec<T>, Fault> {
+    /// The record at `key`, which must be its `own` one: another would be changed in the place of this.
+    fn get_own<T: DeserializeOwned>(&self, key: &Key, own: impl Fn(&T) -> Key) -> Result<Option<T>, Fault> {
+        let found: Option<T> = self.get(key)?;
+        match found.as_ref().map(own).filter(|own| own != key) {
+            Some(own) => Err(Fault::integrity(format!("{key} holds the record of {own}"))),
+            None => Ok(found),
+        }
+    }
+
+    /// Every record directly in a directory, as `get` reads it.
+    fn all<T>(&self, directory: &str, get: impl Fn(&Key) -> Result<Option<T>, Fault>) -> Result<Vec<T>, Fault> {
         let Some(snapshot) = self.snapshot else { return Ok(Vec::new()) };
         let mut all = Vec::new();
         for name in snapshot.names(directory)? {
-            all.extend(self.get::<T>(&Key::new(format!("{directory}/{name}")))?);
+            all.extend(get(&Key::new(format!("{directory}/{name}")))?);
         }
         Ok(all)
+    }
+
+    fn team_at(&self, key: &Key) -> Result<Option<Team>, Fault> {
+        self.get_own(key, |team: &Team| keys::team(&team.name))
+    }
+
+    fn train_at(&self, key: &Key) -> Result<Option<Train>, Fault> {
+        self.get_own(key, |train: &Train| keys::train(&train.target))
+    }
+
+    fn open_car_at(&self, key: &Key) -> Result<Option<Car>, Fault> {
+        let car = self.get_own(key, |car: &Car| keys::open_car(&car.target, &car.id))?;
+        car.map(|car| sound_car(car, None)).transpose()
     }
 
     fn find<T: Shelved>(&self, shelf: &Shelf, key: &str) -> Result<Option<T>, Fault> {
@@ -191,38 +213,39 @@ impl<S: Store> Board for LedgerBoard<'_, '_, S> {
     }
 
     fn team(&self, name: &TeamName) -> Result<Option<Team>, Fault> {
-        self.get(&keys::team(name))
+        self.team_at(&keys::team(name))
     }
 
     fn teams(&self) -> Result<Vec<Team>, Fault> {
-        self.all(keys::TEAMS)
+        self.all(keys::TEAMS, |key| self.team_at(key))
     }
 
     fn train(&self, target: &Branch) -> Result<Option<Train>, Fault> {
-        self.get(&keys::train(target))
+        self.train_at(&keys::train(target))
     }
 
     fn trains(&self) -> Result<Vec<Train>, Fault> {
         let Some(snapshot) = self.snapshot else { return Ok(Vec::new()) };
         let mut trains: Vec<Train> = Vec::new();
         for name in snapshot.names(keys::TRAINS)? {
-            trains.extend(self.get::<Train>(&Key::new(format!("{}/{name}/train", keys::TRAINS)))?);
+            trains.extend(self.train_at(&Key::new(format!("{}/{name}/train", keys::TRAINS)))?);
         }
         trains.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(trains)
     }
 
     fn open_cars(&self, target: &Branch) -> Result<Vec<Car>, Fault> {
-        let mut cars: Vec<Car> = self.all(&keys::open_cars(target))?;
+        let mut cars = self.all(&keys::open_cars(target), |key| self.open_car_at(key))?;
         cars.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(cars)
     }
 
     fn car(&self, target: &Branch, id: &CarId) -> Result<Option<Car>, Fault> {
-        match self.get(&keys::open_car(target, id))? {
-            Some(car) => Ok(Some(car)),
-            None => self.find(&keys::gone_cars(target).shelf(id.as_str()), &spread(id.as_str())),
+        if let Some(car) = self.open_car_at(&keys::open_car(target, id))? {
+            return Ok(Some(car));
         }
+        let gone: Option<Car> = self.find(&keys::gone_cars(target).shelf(id.as_str()), &spread(id.as_str()))?;
+        gone.map(|car| sound_car(car, Some(target))).transpose()
     }
 
     fn verdict(&self, tree: &ObjectId) -> Result<Option<VerdictRecord>, Fault> {
@@ -239,6 +262,15 @@ pub(super) fn closed_task(Closed(task): Closed) -> Result<Task, Fault> {
         return Err(Fault::integrity(format!("task {id} is {state}, and claimed or blocked all the same")));
     }
     Ok(task)
+}
+
+/// The car, if it may be where it was found: among those of a target that are gone, or else among open ones.
+pub(super) fn sound_car(car: Car, gone_from: Option<&Branch>) -> Result<Car, Fault> {
+    let (id, state) = (&car.id, car.state);
+    if state.is_open() == gone_from.is_some() || gone_from.is_some_and(|target| car.target != *target) {
+        return Err(Fault::integrity(format!("car {id} is {state} for {} and stands among others", car.target)));
+    }
+    Ok(car)
 }
 
 impl Shelved for Car {

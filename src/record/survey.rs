@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use super::board::{LedgerBoard, closed_task};
+use super::board::{LedgerBoard, closed_task, sound_car};
 use super::keys;
 use super::tasks::{Closed, Detail};
 use crate::domain::board::{Board, Changes, MemoryBoard, OpenTasks};
@@ -38,7 +38,9 @@ pub fn load_board<S: Store>(snapshot: &Snapshot<'_, S>) -> Result<(MemoryBoard, 
     changes.teams = board.teams()?.into_iter().map(|team| (team.name.clone(), Some(team))).collect();
     for train in board.trains()? {
         let gone = all::<Car, S>(snapshot, keys::gone_cars(&train.target))?;
-        for car in board.open_cars(&train.target)?.into_iter().chain(gone) {
+        let gone = gone.into_iter().map(|car| sound_car(car, Some(&train.target)));
+        for car in board.open_cars(&train.target)?.into_iter().map(Ok).chain(gone) {
+            let car = car?;
             let id = car.id.clone();
             if changes.cars.insert((car.target.clone(), id.clone()), car).is_some() {
                 astray.push(format!("car {id} is open and gone"));
