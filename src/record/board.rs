@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 
 use serde::de::DeserializeOwned;
 
-use super::shelf::{Shelf, Shelved, numbered, spread};
+use super::shelf::{NUMBER_MAX, Shelf, Shelved, numbered, spread};
 use super::tasks::{Closed, Detail, Head, HeadPlace, Held};
 use super::{decode, keys};
 use crate::domain::board::{Board, Counters, OpenTasks, TaskVisitor};
@@ -65,7 +65,11 @@ impl<'a, 's, S: Store> LedgerBoard<'a, 's, S> {
     }
 
     fn train_at(&self, key: &Key) -> Result<Option<Train>, Fault> {
-        self.get_own(key, |train: &Train| keys::train(&train.target))
+        let train = self.get_own(key, |train: &Train| keys::train(&train.target))?;
+        match train.as_ref().map(|train| train.next_position).filter(|next| *next >= NUMBER_MAX) {
+            Some(next) => Err(Fault::integrity(format!("the positions of {key} are at their end, {next}"))),
+            None => Ok(train),
+        }
     }
 
     fn open_car_at(&self, key: &Key) -> Result<Option<Car>, Fault> {
@@ -161,7 +165,12 @@ impl<S: Store> Board for LedgerBoard<'_, '_, S> {
     type Fault = Fault;
 
     fn counters(&self) -> Result<Option<Counters>, Fault> {
-        self.get(&keys::meta())
+        let counters: Option<Counters> = self.get(&keys::meta())?;
+        let last = |counters: &Counters| counters.fence.0.max(counters.seq).max(counters.numbered);
+        match counters.as_ref().map(last).filter(|last| *last >= NUMBER_MAX) {
+            Some(last) => Err(Fault::integrity(format!("the counters of the board are at their end, {last}"))),
+            None => Ok(counters),
+        }
     }
 
     fn task(&self, id: &TaskId) -> Result<Option<Task>, Fault> {
@@ -175,6 +184,9 @@ impl<S: Store> Board for LedgerBoard<'_, '_, S> {
             }
             (Some(fence), None) => {
                 Err(Fault::integrity(format!("task {id} is claimed under fence {fence}, and has no detail")))
+            }
+            (_, Some(task)) if task.grants == u32::MAX || task.failures == u32::MAX => {
+                Err(Fault::integrity(format!("task {id} was claimed or failed more often than can be counted")))
             }
             _ => Ok(task),
         }
@@ -269,6 +281,9 @@ pub(super) fn sound_car(car: Car, gone_from: Option<&Branch>) -> Result<Car, Fau
     let (id, state) = (&car.id, car.state);
     if state.is_open() == gone_from.is_some() || gone_from.is_some_and(|target| car.target != *target) {
         return Err(Fault::integrity(format!("car {id} is {state} for {} and stands among others", car.target)));
+    }
+    if car.inconclusive == u32::MAX {
+        return Err(Fault::integrity(format!("car {id} was tested more often than can be counted")));
     }
     Ok(car)
 }

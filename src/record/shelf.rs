@@ -42,6 +42,9 @@ pub fn spread(id: &str) -> String {
     format!("{:016x}.{id}", hash ^ (hash >> 31))
 }
 
+/// The largest number that keys keep in order.
+pub const NUMBER_MAX: u64 = 0xff_ffff_ffff;
+
 /// A key for a record that is visited by number.
 pub fn numbered(number: u64) -> String {
     format!("{number:010x}")
