@@ -15,6 +15,7 @@ mod kill;
 mod layering;
 mod ledger;
 mod main_job;
+mod records;
 mod scripts;
 mod scrum;
 mod snapshots;

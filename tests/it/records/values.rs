@@ -1,0 +1,533 @@
+//! The values of the golden records: for every kind one with everything in it, and the least that may be.
+//!
+//! Guarantees: the boards here agree with themselves and hold a task, a car and a verdict in every state there is.
+
+use std::fmt::Debug;
+
+use git_scrum::domain::board::{Changes, Counters};
+use git_scrum::domain::claim::Lease;
+use git_scrum::domain::command::{EjectCause, NewTask, SubmittedTask, TaskEdit};
+use git_scrum::domain::memory::{Entry, MemoryKind};
+use git_scrum::domain::train::{CarTask, Landing};
+use git_scrum::domain::{
+    Branch, Car, CarState, Claim, Command, Fence, Grant, LockMode, ObjectId, Operation, Outcome, PathLock, Priority,
+    Run, RunState, Seconds, Size, Summary, Task, TaskId, TaskState, Team, Timestamp, Train, Verdict, VerdictRecord,
+};
+use git_scrum::record::Recorded;
+
+pub fn id<T: std::str::FromStr<Err: Debug>>(text: &str) -> T {
+    text.parse().expect("tests write good ids")
+}
+
+fn ids<T: std::str::FromStr<Err: Debug>>(texts: &[&str]) -> Vec<T> {
+    texts.iter().map(|text| id(text)).collect()
+}
+
+/// A time so long ago that by the clock of the program every lease has run out.
+pub fn at(minutes: u64) -> Timestamp {
+    Timestamp::from_secs(1_700_000_000 + 60 * minutes)
+}
+
+/// An object id of one digit, over and over.
+fn object(digit: char) -> ObjectId {
+    id(&digit.to_string().repeat(40))
+}
+
+/// Text with everything that a format may get wrong.
+const AWKWARD: &str = "Say \"hello\", it's \\ 'fine' – größer";
+const AWKWARD_LINES: &str =
+    "# A heading\n\n\ttabbed \"quotes\" '''three''' \"\"\"three\"\"\" \\n\r\nversion = 2\n日本\u{7f}\n";
+
+fn summary(name: &str, seq: u64, state: TaskState) -> Summary {
+    Summary {
+        id: id(name),
+        seq,
+        title: AWKWARD.into(),
+        state,
+        priority: Priority::P2,
+        kind: Some(id("bug")),
+        size: Some(Size::Large),
+        labels: ids(&["size/large", "ui"]),
+        needs: vec![],
+        paths: ids(&["src/**", "docs/*.md"]),
+        claim: None,
+    }
+}
+
+fn task(summary: Summary) -> Task {
+    Task {
+        summary,
+        needed_by: vec![],
+        created_at: at(0),
+        created_by: id("ada@vm-1"),
+        grants: 2,
+        failures: 1,
+        held_back: false,
+        reason: Some("its check failed".into()),
+        closed_at: None,
+        landed_as: None,
+        body: AWKWARD_LINES.into(),
+    }
+}
+
+fn closed(name: &str, seq: u64, state: TaskState) -> Task {
+    Task { closed_at: Some(at(90)), ..task(summary(name, seq, state)) }
+}
+
+fn least_task(name: &str, seq: u64, state: TaskState) -> Task {
+    let summary = Summary {
+        title: "One".into(),
+        priority: Priority::P0,
+        kind: None,
+        size: None,
+        labels: vec![],
+        paths: vec![],
+        ..summary(name, seq, state)
+    };
+    Task { grants: 0, failures: 0, reason: None, body: String::new(), ..task(summary) }
+}
+
+/// A task in somebody's hands, and the claim.
+fn in_hand(mut task: Task, claim: Claim) -> (Task, Grant) {
+    task.summary.claim = Some(claim.fence);
+    (task, Grant::Claim(claim))
+}
+
+const LEASE: u64 = 5400;
+
+fn claim(task: &str, fence: u64) -> Claim {
+    Claim {
+        fence: Fence(fence),
+        task: id(task),
+        holder: id("Ada Example@vm-1"),
+        team: Some(id("alpha")),
+        branch: id(&format!("ai-feature/issue-{task}.2")),
+        paths: ids(&["src/**"]),
+        lease: Lease { renewed_at: at(5), length: Seconds(LEASE) },
+        submitted: true,
+    }
+}
+
+fn least_claim(task: &str, fence: u64) -> Claim {
+    Claim { holder: id("bob"), team: None, paths: vec![], submitted: false, ..claim(task, fence) }
+}
+
+fn lock(fence: u64, mode: LockMode, reason: Option<&str>) -> Grant {
+    Grant::Lock(PathLock {
+        fence: Fence(fence),
+        holder: id("bob"),
+        patterns: ids(&["{a,b}/**/[!x]?.rs", "guide"]),
+        mode,
+        lease: Lease { renewed_at: at(5), length: Seconds(90) },
+        reason: reason.map(str::to_owned),
+    })
+}
+
+fn team() -> Team {
+    Team { name: id("alpha"), labels: ids(&["ui", "bug"]), capacity: Some(3), size_max: Some(Size::Medium) }
+}
+
+fn run() -> Run {
+    Run {
+        commit: object('c'),
+        tree: object('d'),
+        base: object('b'),
+        cars: ids(&["102", "release/1.0"]),
+        state: RunState::Running,
+        started_at: at(20),
+        started_by: id("ci"),
+    }
+}
+
+fn train() -> Train {
+    let landing =
+        Landing { from: object('b'), to: object('c'), cars: ids(&["102"]), commits: vec![object('e')], at: at(30) };
+    Train {
+        target: id("release/1.0"),
+        next_position: 9,
+        paused: Some("until Monday".into()),
+        landed_to: Some(object('b')),
+        landing: Some(landing),
+        runs: vec![run(), Run { cars: ids(&["x"]), ..run() }],
+    }
+}
+
+fn car() -> Car {
+    Car {
+        id: id("102"),
+        target: id("release/1.0"),
+        task: Some(CarTask { id: id("102"), fence: Fence(16) }),
+        branch: id("ai-feature/issue-102-2"),
+        commit: object('e'),
+        title: AWKWARD.into(),
+        priority: Priority::P1,
+        position: 8,
+        after: ids(&["101", "Feature/ü"]),
+        state: CarState::Ejected,
+        reason: Some("its check failed on c".into()),
+        submitted_at: at(10),
+        submitted_by: id("ada"),
+        inconclusive: 2,
+        tested_tree: Some(object('d')),
+        landed_as: Some(object('f')),
+    }
+}
+
+fn least_car() -> Car {
+    Car {
+        id: id("Feature/ü"),
+        target: id("main"),
+        task: None,
+        branch: id("Feature/ü"),
+        commit: object('e'),
+        title: "Work".into(),
+        priority: Priority::P3,
+        position: 1,
+        after: vec![],
+        state: CarState::Queued,
+        reason: None,
+        submitted_at: at(10),
+        submitted_by: id("ada"),
+        inconclusive: 0,
+        tested_tree: None,
+        landed_as: None,
+    }
+}
+
+fn verdict() -> VerdictRecord {
+    VerdictRecord {
+        tree: object('d'),
+        commit: object('c'),
+        verdict: Verdict::Fail,
+        check: "[\"sh\",\"ci.sh\"]".into(),
+        at: at(25),
+        by: id("ci"),
+        took: Some(Seconds(3661)),
+        url: Some("https://ci.example.test/1?a=b&c=d".into()),
+        output: AWKWARD_LINES.into(),
+    }
+}
+
+fn least_verdict() -> VerdictRecord {
+    // In a repository with SHA-256.
+    let long = |digit: &str| id(&digit.repeat(64));
+    VerdictRecord {
+        tree: long("d"),
+        commit: long("c"),
+        verdict: Verdict::Pass,
+        check: "none".into(),
+        at: at(25),
+        by: id("ci"),
+        took: None,
+        url: None,
+        output: String::new(),
+    }
+}
+
+pub fn entry() -> Entry {
+    Entry {
+        id: id(&"ab".repeat(16)),
+        kind: MemoryKind::Learning,
+        title: AWKWARD.into(),
+        paths: ids(&["src/**"]),
+        author: id("ada"),
+        at: at(40),
+        commit: Some(object('a')),
+        supersedes: Some(id(&"cd".repeat(16))),
+        superseded_by: Some(id(&"ef".repeat(16))),
+        body: AWKWARD_LINES.into(),
+    }
+}
+
+pub fn least_entry() -> Entry {
+    Entry {
+        kind: MemoryKind::Decision,
+        title: "Why".into(),
+        paths: vec![],
+        commit: None,
+        supersedes: None,
+        superseded_by: None,
+        body: String::new(),
+        ..entry()
+    }
+}
+
+/// One operation of every command, each with an outcome that it may have, and for some the least of them.
+pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
+    let target = || -> Branch { id("main") };
+    let task = || -> TaskId { id("101") };
+    let changed = |task: TaskId| Outcome::Task { task };
+    let edit = TaskEdit {
+        title: Some(AWKWARD.into()),
+        priority: Some(Priority::P0),
+        kind: Some(id("feature")),
+        size: Some(Size::Small),
+        add_labels: ids(&["a"]),
+        remove_labels: ids(&["b"]),
+        add_needs: ids(&["100"]),
+        remove_needs: ids(&["99"]),
+        paths: Some(vec![]),
+        body: Some(AWKWARD_LINES.into()),
+    };
+    let new = NewTask {
+        id: Some(task()),
+        title: AWKWARD.into(),
+        priority: Priority::P1,
+        kind: Some(id("bug")),
+        size: Some(Size::Medium),
+        labels: ids(&["ui"]),
+        needs: ids(&["100"]),
+        paths: ids(&["src/**"]),
+        body: AWKWARD_LINES.into(),
+    };
+    let least_new = NewTask {
+        id: None,
+        title: "One".into(),
+        priority: Priority::P2,
+        kind: None,
+        size: None,
+        labels: vec![],
+        needs: vec![],
+        paths: vec![],
+        body: String::new(),
+    };
+    vec![
+        ("init", Command::Init { target: target() }, Outcome::Board { created: true }),
+        ("add", Command::Add(new), changed(task())),
+        ("add-least", Command::Add(least_new), changed(id("1"))),
+        ("edit", Command::Edit { task: task(), edit }, changed(task())),
+        ("edit-least", Command::Edit { task: task(), edit: TaskEdit::default() }, changed(task())),
+        ("cancel", Command::Cancel { task: task(), reason: Some(AWKWARD.into()) }, changed(task())),
+        ("cancel-least", Command::Cancel { task: task(), reason: None }, changed(task())),
+        ("reopen", Command::Reopen { task: task() }, changed(task())),
+        ("block", Command::Block { task: task(), reason: "wait".into() }, changed(task())),
+        ("unblock", Command::Unblock { task: task() }, changed(task())),
+        (
+            "claim",
+            Command::Claim {
+                task: Some(task()),
+                team: Some(id("alpha")),
+                labels: ids(&["ui"]),
+                count: 2,
+                lease: Seconds(1800),
+                branch_template: "ai-feature/issue-{id}".into(),
+            },
+            Outcome::Claimed { tasks: ids(&["101", "102"]), fences: vec![Fence(7), Fence(8)], expired: ids(&["99"]) },
+        ),
+        (
+            "claim-least",
+            Command::Claim {
+                task: None,
+                team: None,
+                labels: vec![],
+                count: 1,
+                lease: Seconds(0),
+                branch_template: "{id}".into(),
+            },
+            Outcome::Claimed { tasks: vec![task()], fences: vec![Fence(7)], expired: vec![] },
+        ),
+        (
+            "renew",
+            Command::Renew { task: task(), fence: Some(Fence(7)), lease: Some(Seconds(60)) },
+            Outcome::Renewed { task: task(), fence: Fence(7), until: at(1) },
+        ),
+        (
+            "renew-least",
+            Command::Renew { task: task(), fence: None, lease: None },
+            Outcome::Renewed { task: task(), fence: Fence(7), until: at(1) },
+        ),
+        (
+            "release",
+            Command::Release { task: task(), fence: Some(Fence(7)), reason: Some("tired".into()), force: true },
+            Outcome::Returned { task: task(), given_up: false },
+        ),
+        (
+            "release-least",
+            Command::Release { task: task(), fence: None, reason: None, force: false },
+            Outcome::Returned { task: task(), given_up: false },
+        ),
+        (
+            "fail",
+            Command::Fail { task: task(), fence: Some(Fence(7)), reason: "broken".into(), retries_max: 2 },
+            Outcome::Returned { task: task(), given_up: true },
+        ),
+        (
+            "done",
+            Command::Done { task: task(), fence: Some(Fence(7)) },
+            Outcome::Finished { task: task(), unblocked: ids(&["102"]) },
+        ),
+        (
+            "done-least",
+            Command::Done { task: task(), fence: None },
+            Outcome::Finished { task: task(), unblocked: vec![] },
+        ),
+        (
+            "lock",
+            Command::Lock {
+                patterns: ids(&["docs/**"]),
+                mode: LockMode::Shared,
+                lease: Seconds(3600),
+                reason: Some("moving".into()),
+            },
+            Outcome::Locked { fence: Fence(9), until: at(60) },
+        ),
+        (
+            "unlock",
+            Command::Unlock { patterns: ids(&["docs/**"]), force: true },
+            Outcome::Unlocked { patterns: ids(&["docs/**"]) },
+        ),
+        ("add-team", Command::AddTeam(team()), Outcome::Team { name: id("alpha") }),
+        ("remove-team", Command::RemoveTeam { name: id("alpha") }, Outcome::Team { name: id("alpha") }),
+        (
+            "submit",
+            Command::Submit {
+                car: id("101"),
+                target: target(),
+                branch: id("ai-feature/issue-101"),
+                commit: object('e'),
+                title: AWKWARD.into(),
+                task: Some(SubmittedTask { id: task(), fence: Some(Fence(7)) }),
+                priority: Some(Priority::P0),
+                after: ids(&["100"]),
+            },
+            Outcome::Submitted { car: id("101"), position: 4, again: false },
+        ),
+        (
+            "submit-least",
+            Command::Submit {
+                car: id("Feature/ü"),
+                target: target(),
+                branch: id("Feature/ü"),
+                commit: object('e'),
+                title: "Work".into(),
+                task: None,
+                priority: None,
+                after: vec![],
+            },
+            Outcome::Submitted { car: id("Feature/ü"), position: 4, again: true },
+        ),
+        (
+            "eject",
+            Command::Eject {
+                target: target(),
+                car: id("101"),
+                commit: Some(object('e')),
+                cause: EjectCause::NoVerdict,
+                reason: "no verdict in 30m".into(),
+                lease: Seconds(7200),
+                retries_max: 2,
+            },
+            Outcome::Ejected { cars: ids(&["101", "102"]) },
+        ),
+        ("pause", Command::Pause { target: target(), reason: "release".into() }, Outcome::Train { changed: true }),
+        ("resume", Command::Resume { target: target() }, Outcome::Train { changed: false }),
+        ("start-run", Command::StartRun { target: target(), run: run() }, Outcome::Train { changed: true }),
+        (
+            "verdict",
+            Command::Verdict { target: target(), record: verdict(), cars: ids(&["102"]), asked: true },
+            Outcome::Verdict { applied: false },
+        ),
+        (
+            "announce-landing",
+            Command::AnnounceLanding {
+                target: target(),
+                cars: ids(&["101"]),
+                commits: vec![object('e')],
+                from: object('b'),
+                to: object('c'),
+                tree: object('d'),
+            },
+            Outcome::Train { changed: true },
+        ),
+        (
+            "abandon-landing",
+            Command::AbandonLanding { target: target(), to: object('c') },
+            Outcome::Train { changed: true },
+        ),
+        (
+            "land",
+            Command::Land {
+                target: target(),
+                cars: ids(&["101"]),
+                commits: vec![object('e')],
+                from: object('b'),
+                to: object('c'),
+                tree: Some(object('d')),
+            },
+            Outcome::Landed { cars: ids(&["101"]), unblocked: ids(&["102"]) },
+        ),
+        (
+            "land-least",
+            Command::Land {
+                target: target(),
+                cars: vec![],
+                commits: vec![],
+                from: object('b'),
+                to: object('c'),
+                tree: None,
+            },
+            Outcome::Landed { cars: vec![], unblocked: vec![] },
+        ),
+    ]
+}
+
+fn board_of(counters: Counters, tasks: Vec<Task>, grants: Vec<Grant>, train: Train, cars: Vec<Car>) -> Changes {
+    let mut changes = Changes { counters: Some(counters), ..Changes::default() };
+    changes.tasks = tasks.into_iter().map(|task| (task.summary.id.clone(), task)).collect();
+    changes.grants = grants.into_iter().map(|grant| (grant.fence(), Some(grant))).collect();
+    changes.trains.insert(train.target.clone(), train);
+    changes.cars = cars.into_iter().map(|car| ((car.target.clone(), car.id.clone()), car)).collect();
+    changes
+}
+
+/// A board with a record of every kind, each with everything in it.
+pub fn whole_board() -> Changes {
+    let landed =
+        Task { needed_by: ids(&["104"]), landed_as: Some(object('a')), ..closed("101", 16, TaskState::Landed) };
+    let (submitted, first) = in_hand(task(summary("102", 17, TaskState::Submitted)), claim("102", 16));
+    let (claimed, second) = in_hand(task(summary("103", 18, TaskState::Claimed)), least_claim("103", 17));
+    let mut queued = Task { needed_by: ids(&["105"]), ..task(summary("104", 19, TaskState::Queued)) };
+    queued.summary.needs = ids(&["101"]);
+    let mut blocked = Task { held_back: true, ..task(summary("105", 20, TaskState::Blocked)) };
+    blocked.summary.needs = ids(&["104"]);
+    let done = closed("106", 21, TaskState::Done);
+    let failed = closed("107", 22, TaskState::Failed);
+    let cancelled = closed("108", 23, TaskState::Cancelled);
+    let tasks = vec![landed, submitted, claimed, queued, blocked, done, failed, cancelled];
+    let locks = [lock(18, LockMode::Exclusive, None), lock(19, LockMode::Shared, Some(AWKWARD))];
+    let grants = [first, second].into_iter().chain(locks).collect();
+    let target = || id("release/1.0");
+    let cars = vec![
+        Car { state: CarState::Testing, reason: None, landed_as: None, ..car() },
+        Car { id: id("waits"), branch: id("waits"), after: ids(&["102"]), target: target(), ..least_car() },
+        Car { id: id("landed"), task: None, state: CarState::Landed, ..car() },
+        Car { id: id("out"), task: None, ..car() },
+    ];
+    let counters = Counters { target: id("main"), fence: Fence(19), seq: 33, numbered: 102 };
+    let mut changes = board_of(counters, tasks, grants, train(), cars);
+    changes.teams.insert(team().name, Some(team()));
+    for (digit, verdict) in [('1', Verdict::Pass), ('2', Verdict::Fail), ('3', Verdict::Inconclusive)] {
+        changes.verdicts.insert(object(digit), VerdictRecord { tree: object(digit), verdict, ..self::verdict() });
+    }
+    changes
+}
+
+/// A board with the least record of every kind.
+pub fn least_board() -> Changes {
+    let (claimed, grant) = in_hand(least_task("3", 3, TaskState::Claimed), least_claim("3", 1));
+    let blocked = Task { held_back: true, ..least_task("2", 2, TaskState::Blocked) };
+    let tasks = vec![least_task("1", 1, TaskState::Queued), blocked, claimed, least_task("4", 4, TaskState::Cancelled)];
+    let cars = vec![least_car(), Car { id: id("out"), state: CarState::Ejected, ..least_car() }];
+    let counters = Counters { target: id("main"), fence: Fence(1), seq: 4, numbered: 0 };
+    let mut changes = board_of(counters, tasks, vec![grant], Train::new(id("main")), cars);
+    changes.teams.insert(id("beta"), Some(Team::generalist(id("beta"))));
+    changes.verdicts.insert(least_verdict().tree, least_verdict());
+    changes
+}
+
+/// An operation that was applied.
+pub fn recorded(command: Command, outcome: Outcome) -> Recorded {
+    let operation =
+        Operation { id: id(&"01".repeat(16)), by: id("Ada Example@vm-1"), at: at(3), skew: Seconds(5), command };
+    Recorded { operation, outcome }
+}
