@@ -157,26 +157,26 @@ fn a_board_is_kept_under_the_keys_it_always_was() {
     assert_eq!(
         keys,
         [
-            "blocked-p2/0000000014",
-            "closed/6/60c242a39f802704",
-            "closed/9/9d65abae3b38db40",
-            "closed/b/b5889c94eebab129",
-            "closed/e/edb8f3ab329d9ae5",
-            "grants/0000000010",
+            "blocked-p2/0000000014.heads",
+            "closed/6/60c242a39f802704.closed",
+            "closed/9/9d65abae3b38db40.closed",
+            "closed/b/b5889c94eebab129.closed",
+            "closed/e/edb8f3ab329d9ae5.closed",
+            "grants/0000000010.grants",
             "meta",
-            "queued-p2/0000000013",
-            "tasks/0/026f1a7208ece8b2",
-            "tasks/5/58d4ad81df3b484a",
-            "tasks/8/84cd9a73875bae24",
-            "tasks/e/e7a5a73093f9a8dd",
+            "queued-p2/0000000013.heads",
+            "tasks/0/026f1a7208ece8b2.tasks",
+            "tasks/5/58d4ad81df3b484a.tasks",
+            "tasks/8/84cd9a73875bae24.tasks",
+            "tasks/e/e7a5a73093f9a8dd.tasks",
             "teams/alpha",
             "trains/release=2f1.0/cars/102",
             "trains/release=2f1.0/cars/waits",
-            "trains/release=2f1.0/gone/6/6c725a1b9097670a",
-            "trains/release=2f1.0/gone/c/ca95b19c8602e815",
+            "trains/release=2f1.0/gone/6/6c725a1b9097670a.cars",
+            "trains/release=2f1.0/gone/c/ca95b19c8602e815.cars",
             "trains/release=2f1.0/train",
-            "verdicts/6/6389b6c72af0f693",
-            "verdicts/b/b3a6c34729681b47",
+            "verdicts/6/6389b6c72af0f693.verdicts",
+            "verdicts/b/b3a6c34729681b47.verdicts",
         ]
     );
 }
@@ -342,14 +342,16 @@ fn read_as_everything(bytes: &[u8]) -> Vec<Read> {
         }
         Held::new(&records)
     };
-    let spread = |root: &str| format!("{root}/0/{}", "0".repeat(16));
+    let spread = |root: &str, kind: &str| format!("{root}/0/{}.{kind}", "0".repeat(16));
     let mut reads = vec![
         recorded_operations(&at("operations-0000").snapshot()).map(drop),
-        for_each_entry(&at(&spread("entries")).snapshot(), drop),
+        for_each_entry(&at(&spread("entries", "entries")).snapshot(), drop),
     ];
     let singles = ["meta", "teams/alpha", "trains/main/train", "trains/main/cars/x"].map(str::to_owned);
-    let shelves = ["queued-p0", "blocked-p3", "grants"].map(|shelf| format!("{shelf}/{}", "0".repeat(10)));
-    let spreads = ["tasks", "closed", "verdicts", "trains/main/gone"].map(spread);
+    let shelves = [("queued-p0", "heads"), ("blocked-p3", "heads"), ("grants", "grants")];
+    let shelves = shelves.map(|(shelf, kind)| format!("{shelf}/{}.{kind}", "0".repeat(10)));
+    let spreads = ["tasks", "closed", "verdicts"].map(|kind| spread(kind, kind));
+    let spreads = spreads.into_iter().chain([spread("trains/main/gone", "cars")]);
     for key in singles.into_iter().chain(shelves).chain(spreads) {
         let held = at(&key);
         let snapshot = held.snapshot();

@@ -134,9 +134,9 @@ proptest! {
 // ---------------------------------------------------------------------------------------------------------------------
 // Boards that contradict themselves
 
-const QUEUED: &str = "queued-p2/0000000013";
-const BLOCKED: &str = "blocked-p2/0000000014";
-const GRANTS: &str = "grants/0000000010";
+const QUEUED: &str = "queued-p2/0000000013.heads";
+const BLOCKED: &str = "blocked-p2/0000000014.heads";
+const GRANTS: &str = "grants/0000000010.grants";
 const CAR: &str = "trains/release=2f1.0/cars/102";
 const TRAIN: &str = "trains/release=2f1.0/train";
 
@@ -256,12 +256,12 @@ fn contradictions() -> Vec<(&'static str, Tampered, &'static str)> {
         ),
         (
             "a task that is claimed and queued",
-            with(board(), "queued-p2/0000000000", &head("103", 18, "queued")),
+            with(board(), "queued-p2/0000000000.heads", &head("103", 18, "queued")),
             "103 is queued, and claimed under fence 17",
         ),
         (
             "a task with two heads",
-            with(board(), "blocked-p2/0000000013", &head("104", 19, "blocked")),
+            with(board(), "blocked-p2/0000000013.heads", &head("104", 19, "blocked")),
             "104 has two heads",
         ),
         ("a head without detail", board().without(&detail), "104 has no detail"),
@@ -278,10 +278,18 @@ fn contradictions() -> Vec<(&'static str, Tampered, &'static str)> {
         ),
         ("two tasks in one place", board().set(QUEUED, "id", "999"), "104 and 999 have the same place"),
         ("a leaf out of order", board().among(GRANTS, |all| all.reverse()), "out of its place"),
-        ("a leaf with a record below its name", board().moved(QUEUED, "queued-p2/0000000014"), "out of its place"),
+        (
+            "a leaf with a record below its name",
+            board().moved(QUEUED, "queued-p2/0000000014.heads"),
+            "out of its place",
+        ),
         (
             "a leaf with a record of the next",
-            with(board().moved(QUEUED, "queued-p2/0000000000"), "queued-p2/0000000012", &head("x", 18, "queued")),
+            with(
+                board().moved(QUEUED, "queued-p2/0000000000.heads"),
+                "queued-p2/0000000012.heads",
+                &head("x", 18, "queued"),
+            ),
             "out of its place",
         ),
         ("a directory for a leaf", board().moved(QUEUED, &format!("{QUEUED}/x")), "is not a record"),

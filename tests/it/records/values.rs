@@ -132,7 +132,7 @@ fn run() -> Run {
         commit: object('c'),
         tree: object('d'),
         base: object('b'),
-        cars: ids(&["102", "release/1.0"]),
+        cars: ids(&["102", "waits"]),
         state: RunState::Running,
         started_at: at(20),
         started_by: id("ci"),
@@ -148,7 +148,7 @@ fn train() -> Train {
         paused: Some("until Monday".into()),
         landed_to: Some(object('b')),
         landing: Some(landing),
-        runs: vec![run(), Run { cars: ids(&["x"]), ..run() }],
+        runs: vec![run(), Run { cars: ids(&["waits"]), ..run() }],
     }
 }
 
@@ -498,10 +498,10 @@ pub fn whole_board() -> Changes {
     let grants = [first, second].into_iter().chain(locks).collect();
     let target = || id("release/1.0");
     let cars = vec![
-        Car { state: CarState::Testing, reason: None, landed_as: None, ..car() },
+        Car { state: CarState::Testing, after: vec![], reason: None, landed_as: None, ..car() },
         Car { id: id("waits"), branch: id("waits"), after: ids(&["102"]), target: target(), ..least_car() },
-        Car { id: id("landed"), task: None, state: CarState::Landed, ..car() },
-        Car { id: id("out"), task: None, ..car() },
+        Car { id: id("landed"), task: None, state: CarState::Landed, position: 6, ..car() },
+        Car { id: id("out"), task: None, position: 7, landed_as: None, ..car() },
     ];
     let counters = Counters { target: id("main"), fence: Fence(19), seq: 33, numbered: 102 };
     let mut changes = board_of(counters, tasks, grants, train(), cars);
