@@ -127,13 +127,7 @@ impl Store for MemoryClone {
     }
 
     fn names(&self, version: &Version, directory: &str) -> Result<Vec<String>, Fault> {
-        let commit = self.remote.commit(version)?;
-        let start = format!("{directory}/");
-        let below = commit.tree.range(start.clone()..).map_while(|(key, _)| key.strip_prefix(&start));
-        let mut names: Vec<String> = below.map(|rest| rest.split('/').next().unwrap_or(rest).to_owned()).collect();
-        names.dedup();
-        names.sort_unstable();
-        Ok(names)
+        Ok(names_in(&self.remote.commit(version)?.tree, directory))
     }
 
     fn scan(
@@ -215,4 +209,14 @@ impl Store for MemoryClone {
     fn set_contended(&self, contended: bool) {
         self.contended.set(contended);
     }
+}
+
+/// What [`Store::names`] gives, for whoever keeps a version as a map of its keys.
+pub fn names_in<V>(tree: &BTreeMap<String, V>, directory: &str) -> Vec<String> {
+    let start = format!("{directory}/");
+    let below = tree.range(start.clone()..).map_while(|(key, _)| key.strip_prefix(&start));
+    let mut names: Vec<String> = below.map(|rest| rest.split('/').next().unwrap_or(rest).to_owned()).collect();
+    names.dedup();
+    names.sort_unstable();
+    names
 }

@@ -19,7 +19,7 @@ mod transaction;
 
 pub use cache::Cache;
 pub use git_store::{GitStore, Truth, tracking_ref, transfer_fault};
-pub use memory::{MemoryClone, MemoryRemote};
+pub use memory::{MemoryClone, MemoryRemote, names_in};
 pub use message::{Message, OPERATION_TRAILER};
 pub use objects::{Author, Objects};
 pub use place::{Place, RefFormat};
@@ -306,11 +306,6 @@ impl<'a, S: Store> Snapshot<'a, S> {
     /// See [`Store::names`].
     pub fn names(&self, directory: &str) -> Result<Vec<String>, Fault> {
         self.store.names(&self.version, directory)
-    }
-
-    /// See [`Store::scan`].
-    pub fn scan(&self, prefix: &str, visit: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>) -> Result<(), Fault> {
-        self.store.scan(&self.version, prefix, visit)
     }
 }
 

@@ -91,9 +91,9 @@ impl<'a, 's, S: Store> LedgerBoard<'a, 's, S> {
         }
         let mut all = Vec::new();
         if let Some(snapshot) = self.snapshot {
-            let _ = keys::grants().visit(snapshot, |held: Held| {
+            keys::grants().each(snapshot, |held: Held| {
                 all.push(held);
-                ControlFlow::Continue(())
+                Ok(())
             })?;
         }
         if let Some(wrong) = all.iter().find(|held| !held.agrees()) {
@@ -140,15 +140,11 @@ impl<'a, 's, S: Store> LedgerBoard<'a, 's, S> {
 
     fn visit_heads(&self, place: HeadPlace, visit: TaskVisitor<'_>) -> Result<(), Fault> {
         let (Some(snapshot), Some(shelf)) = (self.snapshot, place.shelf()) else { return Ok(()) };
-        let mut fault = None;
-        let _ = shelf.visit(snapshot, |task| match suiting(&task, place) {
-            Ok(()) => visit(&task),
-            Err(wrong) => {
-                fault = Some(wrong);
-                ControlFlow::Break(())
-            }
-        })?;
-        fault.map_or(Ok(()), Err)
+        let visited = shelf.visit(snapshot, |task| {
+            suiting(&task, place)?;
+            Ok(visit(&task))
+        });
+        visited.map(|_| ())
     }
 }
 
@@ -303,18 +299,8 @@ impl Shelved for VerdictRecord {
 /// Visits every closed task, in no order that means anything.
 pub fn load_closed<S: Store>(board: &LedgerBoard<'_, '_, S>, mut visit: impl FnMut(&Task)) -> Result<(), Fault> {
     let Some(snapshot) = board.snapshot else { return Ok(()) };
-    let mut fault = None;
-    for shelf in keys::closed().shelves() {
-        let _ = shelf.visit(snapshot, |closed: Closed| match closed_task(closed) {
-            Ok(task) => {
-                visit(&task);
-                ControlFlow::Continue(())
-            }
-            Err(wrong) => {
-                fault = Some(wrong);
-                ControlFlow::Break(())
-            }
-        })?;
-    }
-    fault.map_or(Ok(()), Err)
+    keys::closed().each(snapshot, |closed: Closed| {
+        visit(&closed_task(closed)?);
+        Ok(())
+    })
 }

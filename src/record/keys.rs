@@ -3,9 +3,9 @@
 //! What there is much of is kept on shelves ([`super::shelf`]), several records to a value; where records are
 //! looked up by id, sixteen shelves share them, so that no directory has more than 3,000 entries.
 
-use super::shelf::{Shelf, spread};
+use super::shelf::{Shelf, Shelved, spread};
 use crate::domain::{Branch, CarId, Priority, TeamName};
-use crate::ledger::Key;
+use crate::ledger::{Fault, Key, Snapshot, Store};
 
 /// When a leaf with records that change often is split.
 const LEAF_BYTES: usize = 8 * 1024;
@@ -49,9 +49,13 @@ impl Spread {
         self.nth(&spread(id)[..1])
     }
 
-    /// All shelves.
-    pub fn shelves(&self) -> impl Iterator<Item = Shelf> {
-        (0..16).map(|nth| self.nth(&format!("{nth:x}")))
+    /// Visits every record of all shelves, in no order that means anything.
+    pub fn each<T: Shelved, S: Store>(
+        &self,
+        snapshot: &Snapshot<'_, S>,
+        mut visit: impl FnMut(T) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        (0..16).try_for_each(|nth| self.nth(&format!("{nth:x}")).each(snapshot, &mut visit))
     }
 
     fn nth(&self, digit: &str) -> Shelf {

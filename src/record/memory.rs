@@ -1,7 +1,5 @@
 //! Entries of project memory as records.
 
-use std::ops::ControlFlow;
-
 use super::keys;
 use super::shelf::{Shelved, Shelves, spread};
 use crate::domain::OperationId;
@@ -35,11 +33,8 @@ pub fn find_entry<S: Store>(snapshot: &Snapshot<'_, S>, id: &OperationId) -> Res
 
 /// Visits every entry of memory, in no order that means anything.
 pub fn for_each_entry<S: Store>(snapshot: &Snapshot<'_, S>, mut visit: impl FnMut(Entry)) -> Result<(), Fault> {
-    for shelf in keys::entries().shelves() {
-        let _ = shelf.visit(snapshot, |entry| {
-            visit(entry);
-            ControlFlow::Continue(())
-        })?;
-    }
-    Ok(())
+    keys::entries().each(snapshot, |entry| {
+        visit(entry);
+        Ok(())
+    })
 }

@@ -146,18 +146,27 @@ impl Shelf {
     pub fn visit<T: Shelved, S: Store>(
         &self,
         snapshot: &Snapshot<'_, S>,
-        mut visit: impl FnMut(T) -> ControlFlow<()>,
+        mut visit: impl FnMut(T) -> Result<ControlFlow<()>, Fault>,
     ) -> Result<ControlFlow<()>, Fault> {
         let names = self.bounds(snapshot)?;
         for (nth, name) in names.iter().enumerate() {
             let next = names.get(nth + 1).map(String::as_str);
             for record in self.read::<T, S>(snapshot, name, next)?.into_values() {
-                if visit(record).is_break() {
+                if visit(record)?.is_break() {
                     return Ok(ControlFlow::Break(()));
                 }
             }
         }
         Ok(ControlFlow::Continue(()))
+    }
+
+    /// Visits every record in the order of keys.
+    pub fn each<T: Shelved, S: Store>(
+        &self,
+        snapshot: &Snapshot<'_, S>,
+        mut visit: impl FnMut(T) -> Result<(), Fault>,
+    ) -> Result<(), Fault> {
+        self.visit(snapshot, |record| visit(record).map(ControlFlow::Continue)).map(|_| ())
     }
 
     fn key(&self, leaf: &str) -> Key {

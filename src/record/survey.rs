@@ -58,12 +58,10 @@ pub fn load_board<S: Store>(snapshot: &Snapshot<'_, S>) -> Result<(MemoryBoard, 
 
 fn all<T: super::shelf::Shelved, S: Store>(snapshot: &Snapshot<'_, S>, spread: keys::Spread) -> Result<Vec<T>, Fault> {
     let mut all = Vec::new();
-    for shelf in spread.shelves() {
-        let _ = shelf.visit(snapshot, |record| {
-            all.push(record);
-            ControlFlow::Continue(())
-        })?;
-    }
+    spread.each(snapshot, |record| {
+        all.push(record);
+        Ok(())
+    })?;
     Ok(all)
 }
 

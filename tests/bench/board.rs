@@ -115,12 +115,7 @@ impl Store for Latest {
         Ok(self.0.borrow().get(key.as_str()).cloned())
     }
     fn names(&self, _: &Version, directory: &str) -> Result<Vec<String>, Fault> {
-        let values = self.0.borrow();
-        let start = format!("{directory}/");
-        let below = values.range(start.clone()..).map_while(|(key, _)| key.strip_prefix(&start));
-        let mut names: Vec<String> = below.map(|rest| rest.split('/').next().unwrap_or(rest).to_owned()).collect();
-        names.dedup();
-        Ok(names)
+        Ok(ledger::names_in(&self.0.borrow(), directory))
     }
     fn scan(
         &self,

@@ -207,13 +207,7 @@ fn get(world: &World, version: &Version, key: &Key) -> Result<Option<Vec<u8>>, F
 }
 
 fn names(world: &World, version: &Version, directory: &str) -> Result<Vec<String>, Fault> {
-    let tree = world.ledger_commit(version)?.tree;
-    let start = format!("{directory}/");
-    let below = tree.range(start.clone()..).map_while(|(key, _)| key.strip_prefix(&start));
-    let mut names: Vec<String> = below.map(|rest| rest.split('/').next().unwrap_or(rest).to_owned()).collect();
-    names.dedup();
-    names.sort_unstable();
-    Ok(names)
+    Ok(git_scrum::ledger::names_in(&world.ledger_commit(version)?.tree, directory))
 }
 
 fn scan(

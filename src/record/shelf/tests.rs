@@ -69,7 +69,7 @@ impl Library {
         if let Some(snapshot) = self.snapshot() {
             let flow = self.shelf.visit(&snapshot, |record| {
                 all.push(record);
-                ControlFlow::Continue(())
+                Ok(ControlFlow::Continue(()))
             });
             assert_eq!(flow, Ok(ControlFlow::Continue(())));
         }
