@@ -28,6 +28,8 @@ pub struct Settings {
     pub worktree: WorktreeSettings,
     /// The merge train.
     pub train: TrainSettings,
+    /// How hosts go together.
+    pub hosts: HostSettings,
 }
 
 /// Tasks and claims.
@@ -142,6 +144,20 @@ impl Default for TrainSettings {
             rework: Seconds(2 * 3600),
             interval: Seconds(30),
         }
+    }
+}
+
+/// How hosts go together.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HostSettings {
+    /// Whether an operation that meets others is offered to them, and theirs are applied along with it.
+    pub combine: bool,
+}
+
+impl Default for HostSettings {
+    fn default() -> Self {
+        HostSettings { combine: true }
     }
 }
 

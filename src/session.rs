@@ -182,8 +182,14 @@ impl Session {
 
     /// The board, for whoever works in this clone.
     pub fn board(&self) -> Result<BoardEngine<'_>, SessionError> {
-        let skew = self.settings()?.tasks.skew;
-        Ok(Engine::new(&self.store, &self.host, &self.journal, self.holder()?, skew))
+        let settings = self.settings()?;
+        let combines = settings.hosts.combine;
+        // A clone that cannot be given a name is helped by nobody, and works all the same.
+        if let (true, Ok(name)) = (combines, self.clone_name()) {
+            self.store.take_part(&self.names.hosts(), &self.host_id(&name));
+        }
+        let (holder, skew) = (self.holder()?, settings.tasks.skew);
+        Ok(Engine { combines, ..Engine::new(&self.store, &self.host, &self.journal, holder, skew) })
     }
 
     /// Project memory.
@@ -218,6 +224,13 @@ impl Session {
         let host = words(&gethostname::gethostname().to_string_lossy());
         let holder = format!("{}@{}-{}", cut(&user, 40), cut(&host, 40), self.clone_name()?);
         Ok(Holder::parse(&holder).expect("words without spaces are a holder"))
+    }
+
+    /// What this clone is called among the hosts: a part of a ref's name.
+    fn host_id(&self, clone_name: &str) -> String {
+        let host = gethostname::gethostname().to_string_lossy().to_ascii_lowercase();
+        let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect();
+        format!("{}-{clone_name}", cut(host.trim_matches('-'), 40)).trim_start_matches('-').to_owned()
     }
 
     /// A name of this clone: six random digits that it keeps.

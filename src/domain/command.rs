@@ -366,6 +366,8 @@ pub struct SubmittedTask {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "is", rename_all = "kebab-case", rename_all_fields = "kebab-case")]
 pub enum Outcome {
+    /// The rules said no; why, they say again. Kept only where somebody else might have turned the no into a yes.
+    Refused,
     /// The board exists; whether this operation created it.
     Board {
         /// Whether it was created just now.
@@ -461,6 +463,39 @@ pub enum Outcome {
     },
 }
 
+impl Command {
+    /// What it is called in the log.
+    pub fn verb(&self) -> &'static str {
+        match self {
+            Command::Init { .. } => "init",
+            Command::Add(_) => "add",
+            Command::Edit { .. } => "edit",
+            Command::Cancel { .. } => "cancel",
+            Command::Reopen { .. } => "reopen",
+            Command::Block { .. } => "block",
+            Command::Unblock { .. } => "unblock",
+            Command::Claim { .. } => "claim",
+            Command::Renew { .. } => "renew",
+            Command::Release { .. } => "release",
+            Command::Fail { .. } => "fail",
+            Command::Done { .. } => "done",
+            Command::Lock { .. } => "lock",
+            Command::Unlock { .. } => "unlock",
+            Command::AddTeam(_) => "team add",
+            Command::RemoveTeam { .. } => "team remove",
+            Command::Submit { .. } => "submit",
+            Command::Eject { .. } => "eject",
+            Command::Pause { .. } => "pause",
+            Command::Resume { .. } => "resume",
+            Command::StartRun { .. } => "run",
+            Command::Verdict { .. } => "verdict",
+            Command::AnnounceLanding { .. } => "landing",
+            Command::AbandonLanding { .. } => "landing abandoned",
+            Command::Land { .. } => "land",
+        }
+    }
+}
+
 impl Operation {
     /// One line for the log, for an operation that had `outcome`.
     pub fn line(&self, outcome: &Outcome) -> String {
@@ -469,6 +504,7 @@ impl Operation {
         let cars = |ids: &[CarId]| ids.iter().map(CarId::as_str).collect::<Vec<_>>().join(" ");
         let because = |reason: &Option<String>| reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
         match (&self.command, outcome) {
+            (command, Outcome::Refused) => format!("{} by {by}: refused", command.verb()),
             (Command::Init { target }, _) => format!("init for {target} by {by}"),
             (Command::Add(new), Outcome::Task { task }) => format!("add {task} by {by}: {}", new.title),
             (Command::Edit { task, .. }, _) => format!("edit {task} by {by}"),

@@ -3,10 +3,14 @@
 use std::cell::Cell;
 
 use super::error::EngineError;
+use super::intents;
 use super::journal::Journal;
 use super::ports::Host;
-use crate::domain::{Command, Holder, Operation, OperationId, Outcome, Refusal, Seconds, Stop, rules};
-use crate::ledger::{Committed, Decision, Fault, RefUpdate, Request, Snapshot, Store, Version, transact};
+use crate::domain::board::{Changes, Draft};
+use crate::domain::{Command, Fence, Holder, Operation, OperationId, Outcome, Refusal, Seconds, Stop, rules};
+use crate::ledger::{
+    Committed, Decision, Fault, RefUpdate, Request, Round, Sharing, Snapshot, Store, Version, transact,
+};
 use crate::record::{LedgerBoard, Recorded, encode_changes, encode_operations, recorded_operations};
 
 /// The board of one clone, for one asker.
@@ -21,6 +25,8 @@ pub struct Engine<'a, S, H, J> {
     pub who: Holder,
     /// How far clocks may differ.
     pub skew: Seconds,
+    /// Whether operations are applied together with those of others.
+    pub combines: bool,
     /// How many pushes this engine has tried: pushes are what hosts of repositories limit.
     pub pushes: Cell<u32>,
 }
@@ -50,7 +56,7 @@ pub(super) struct How {
 impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
     /// An engine for `who`.
     pub fn new(store: &'a S, host: &'a H, journal: &'a J, who: Holder, skew: Seconds) -> Self {
-        Engine { store, host, journal, who, skew, pushes: Cell::new(0) }
+        Engine { store, host, journal, who, skew, combines: true, pushes: Cell::new(0) }
     }
 
     /// Runs one command. A request that an earlier process of this clone was killed over is taken up again.
@@ -92,46 +98,127 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
         }
         let (id, resumed_from) = resumed.map_or((own, None), |resumed| (resumed.id, Some(resumed.base)));
         let operation = Operation { id, by: self.who.clone(), at: self.host.now(), skew: self.skew, command };
-        let ids = [operation.id.as_str().to_owned()];
         let resumed = resumed_from.is_some();
-        let request = Request { operations: &ids, at_secs: operation.at.as_secs(), fresh: how.fresh, resumed_from };
+        let request = Request {
+            operation: operation.id.as_str(),
+            at_secs: operation.at.as_secs(),
+            fresh: how.fresh,
+            resumed_from,
+            sharing: match (self.combines, how.also.is_empty()) {
+                (false, _) => Sharing::Alone,
+                (true, true) => intents::shared(&operation),
+                // What moves other refs needs objects that only this clone may have.
+                (true, false) => Sharing::Applies,
+            },
+        };
         let committed: Committed<Result<Outcome, Refusal>> = transact(
             self.store,
             self.host,
             &request,
-            |snapshot| decide(snapshot, &operation, &how.also),
-            |snapshot| recover(snapshot, &operation.id),
+            |snapshot, round| decide(snapshot, &operation, &how.also, round),
+            |snapshot| self.recover(snapshot, &operation),
         )?;
         self.pushes.set(self.pushes.get() + committed.pushes);
         Ok(Asked { outcome: committed.value?, version: committed.version, resumed })
     }
+
+    /// The outcome of an operation that is found applied: as it was recorded then. Why one was refused is found out
+    /// again, by the rules.
+    fn recover(&self, snapshot: &Snapshot<'_, S>, operation: &Operation) -> Result<Result<Outcome, Refusal>, Fault> {
+        let (id, version) = (&operation.id, snapshot.version());
+        let recorded = recorded_operations(snapshot)?;
+        let Some(nth) = recorded.iter().position(|recorded| recorded.operation.id == *id) else {
+            return Err(Fault::integrity(format!("{version} names operation {id} but does not hold it")));
+        };
+        if recorded[nth].outcome != Outcome::Refused {
+            return Ok(Ok(recorded[nth].outcome.clone()));
+        }
+        let parent = self.store.history(version, None, 1)?.pop().and_then(|entry| entry.parent);
+        let parent = parent.map(|parent| Snapshot::new(self.store, parent));
+        let board = LedgerBoard::new(parent.as_ref());
+        let mut draft = Draft::new(&board);
+        for earlier in &recorded[..nth] {
+            if let Some(changes) = ruled(rules::decide(&draft, &earlier.operation))?.ok().map(|(changes, _)| changes) {
+                draft.absorb(changes);
+            }
+        }
+        let Err(refusal) = ruled(rules::decide(&draft, &recorded[nth].operation))? else {
+            return Err(Fault::integrity(format!("{version} refuses operation {id}, and the rules allow it")));
+        };
+        Ok(Err(refusal))
+    }
 }
 
+/// What the rules say of the request's own operation, and of such of others as go along.
 fn decide<S: Store>(
     snapshot: Option<&Snapshot<'_, S>>,
     operation: &Operation,
     also: &[RefUpdate],
+    round: &Round<'_>,
 ) -> Result<Decision<Result<Outcome, Refusal>>, Fault> {
-    let board = LedgerBoard::new(snapshot);
-    match rules::decide(&board, operation) {
-        Ok((changes, outcome)) if changes.is_empty() => Ok(Decision::Answer(Ok(outcome))),
-        Ok((changes, outcome)) => {
-            let mut batch = encode_changes(&board, &changes)?;
-            let lines = vec![operation.line(&outcome)];
-            let recorded = Recorded { operation: operation.clone(), outcome: outcome.clone() };
-            encode_operations(snapshot, std::slice::from_ref(&recorded), &mut batch)?;
-            Ok(Decision::Commit { batch, lines, also: also.to_vec(), value: Ok(outcome) })
-        }
-        Err(Stop::Refused(refusal)) => Ok(Decision::Answer(Err(refusal))),
-        Err(Stop::Fault(fault)) => Err(fault),
+    let decided = decide_together(snapshot, operation, also, round);
+    if decided.is_err() && !round.others.is_empty() {
+        // Whatever is wrong with the others', it is not this one's fault.
+        return decide_together(snapshot, operation, also, &Round { others: &[], ..*round });
     }
+    decided
 }
 
-/// The outcome of an operation that is found applied: as it was recorded then.
-fn recover<S: Store>(snapshot: &Snapshot<'_, S>, id: &OperationId) -> Result<Result<Outcome, Refusal>, Fault> {
-    let recorded = recorded_operations(snapshot)?.into_iter().find(|recorded| recorded.operation.id == *id);
-    match recorded {
-        Some(recorded) => Ok(Ok(recorded.outcome)),
-        None => Err(Fault::integrity(format!("{} names operation {id} but does not hold it", snapshot.version()))),
+fn decide_together<S: Store>(
+    snapshot: Option<&Snapshot<'_, S>>,
+    operation: &Operation,
+    also: &[RefUpdate],
+    round: &Round<'_>,
+) -> Result<Decision<Result<Outcome, Refusal>>, Fault> {
+    let board = LedgerBoard::new(snapshot);
+    let mut draft = Draft::new(&board);
+    let mut applied: Vec<Recorded> = Vec::new();
+    let mut granted: Vec<Fence> = Vec::new();
+    let mut answer = None;
+    for (operation, binding, own) in intents::in_order(operation, round) {
+        // Without a board there is nothing that a "no" could be recorded on.
+        let binding = binding && snapshot.is_some();
+        let ruling = ruled(rules::decide(&draft, &operation))?;
+        let value = ruling.as_ref().map(|(_, outcome)| outcome.clone()).map_err(Refusal::clone);
+        let (changes, outcome) = ruling.unwrap_or_else(|_| (Changes::default(), Outcome::Refused));
+        let recorded = binding || !changes.is_empty();
+        if granted.iter().any(|fence| changes.grants.contains_key(fence)) {
+            // Whoever is granted something looks it up in the version that granted it: there it has to be.
+            if own {
+                return decide_together(snapshot, &operation, also, &Round { others: &[], ..*round });
+            }
+            continue;
+        }
+        if own {
+            if !recorded {
+                // The others are left to themselves: there is nothing to publish on their behalf.
+                return Ok(Decision::Answer(value));
+            }
+            answer = Some(value);
+        }
+        if recorded {
+            granted.extend(changes.grants.iter().filter(|(_, grant)| grant.is_some()).map(|(fence, _)| *fence));
+            draft.absorb(changes);
+            applied.push(Recorded { operation, outcome });
+        }
+    }
+    let value = answer.expect("BUG: the request's own operation was not decided");
+    let mut batch = encode_changes(&board, &draft.into_changes())?;
+    encode_operations(snapshot, &applied, &mut batch)?;
+    Ok(Decision::Commit {
+        batch,
+        lines: applied.iter().map(|recorded| recorded.operation.line(&recorded.outcome)).collect(),
+        operations: applied.iter().map(|recorded| recorded.operation.id.as_str().to_owned()).collect(),
+        also: also.to_vec(),
+        value,
+    })
+}
+
+/// A refusal is an answer, and a fault is none.
+fn ruled<T>(ruling: Result<T, Stop<Fault>>) -> Result<Result<T, Refusal>, Fault> {
+    match ruling {
+        Ok(value) => Ok(Ok(value)),
+        Err(Stop::Refused(refusal)) => Ok(Err(refusal)),
+        Err(Stop::Fault(fault)) => Err(fault),
     }
 }

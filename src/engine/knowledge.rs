@@ -6,7 +6,7 @@ use super::journal::Journal;
 use super::ports::Host;
 use crate::domain::memory::{ENTRY_BYTES_MAX, Entry, MemoryKind};
 use crate::domain::{Holder, ObjectId, OperationId, Pattern, Refusal};
-use crate::ledger::{Decision, Fault, Request, Snapshot, Store, transact};
+use crate::ledger::{Decision, Fault, Request, Sharing, Snapshot, Store, transact};
 use crate::record;
 
 /// The memory of one clone, for one author.
@@ -57,8 +57,13 @@ impl<S: Store, H: Host, J: Journal> Knowledge<'_, S, H, J> {
         let resumed = self.journal.begin(&own, &request, self.store.cached()?.as_ref())?;
         let (id, resumed_from) = resumed.map_or((own, None), |resumed| (resumed.id, Some(resumed.base)));
         let at = self.host.now();
-        let operations = [id.as_str().to_owned()];
-        let request = Request { operations: &operations, at_secs: at.as_secs(), fresh: false, resumed_from };
+        let request = Request {
+            operation: id.as_str(),
+            at_secs: at.as_secs(),
+            fresh: false,
+            resumed_from,
+            sharing: Sharing::Alone,
+        };
         let entry = |supersedes| Entry {
             id: id.clone(),
             kind: new.kind,
@@ -75,7 +80,7 @@ impl<S: Store, H: Host, J: Journal> Knowledge<'_, S, H, J> {
             self.store,
             self.host,
             &request,
-            |snapshot| {
+            |snapshot, _| {
                 let old = match (&new.supersedes, snapshot) {
                     (None, _) => None,
                     (Some(prefix), None) => return Ok(Decision::Answer(Err(no_entry(prefix)))),
@@ -88,7 +93,8 @@ impl<S: Store, H: Host, J: Journal> Knowledge<'_, S, H, J> {
                 let old = old.map(|old| Entry { superseded_by: Some(id.clone()), ..old });
                 let batch = record::put_entries(snapshot, old.into_iter().chain([entry.clone()]))?;
                 let lines = vec![format!("memory {} {} by {}: {}", entry.kind, short(&id), self.who, entry.title)];
-                Ok(Decision::Commit { batch, lines, also: Vec::new(), value: Ok(entry) })
+                let operations = vec![id.as_str().to_owned()];
+                Ok(Decision::Commit { batch, lines, operations, also: Vec::new(), value: Ok(entry) })
             },
             |snapshot| {
                 let found = record::find_entry(snapshot, &id)?;

@@ -5,6 +5,7 @@
 
 mod board;
 mod error;
+mod intents;
 mod journal;
 mod knowledge;
 mod pass;

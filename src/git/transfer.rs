@@ -100,6 +100,24 @@ impl Git {
         atomic: bool,
         seen_as: impl Fn(&str) -> String,
     ) -> Result<PushReport, GitError> {
+        self.push_beside(url, updates, atomic, &[], seen_as)
+    }
+
+    /// The same, and `loose` beside it, each by itself, whatever becomes of anything else: one that names no old value
+    /// replaces whatever there is. The report says nothing of them, and this clone remembers nothing of them: removing
+    /// its memory of a ref would lock all packed refs, and a process killed over that would keep everybody from
+    /// deleting a branch.
+    ///
+    /// # Errors
+    /// As for [`Git::push`].
+    pub fn push_beside(
+        &self,
+        url: &str,
+        updates: &[RefUpdate],
+        atomic: bool,
+        loose: &[RefUpdate],
+        seen_as: impl Fn(&str) -> String,
+    ) -> Result<PushReport, GitError> {
         let mut args: Vec<String> = NEUTRAL.iter().map(|word| (*word).to_owned()).collect();
         // A remote of this one command: git remembers what it pushed to a remote, not to a bare address.
         args.extend(["-c".to_owned(), format!("remote.{REMOTE}.url={url}")]);
@@ -118,8 +136,15 @@ impl Git {
             let old = update.old.as_deref().unwrap_or("");
             args.push(format!("--force-with-lease={}:{old}", update.name));
         }
+        for update in loose {
+            args.extend(update.old.as_deref().map(|old| format!("--force-with-lease={}:{old}", update.name)));
+        }
         args.extend(["--".to_owned(), REMOTE.to_owned()]);
         args.extend(updates.iter().map(|u| format!("{}:{}", u.new.as_deref().unwrap_or(""), u.name)));
+        args.extend(loose.iter().map(|u| match &u.new {
+            Some(new) => format!("+{new}:{}", u.name),
+            None => format!(":{}", u.name),
+        }));
         Ok(report(updates, &self.output(&args)?))
     }
 
@@ -135,9 +160,9 @@ impl Git {
             "--no-write-fetch-head",
             "--no-auto-maintenance",
             "--no-recurse-submodules",
-            "--no-prune",
             // Without it git takes every update for a fast-forward, and a ledger that went back would go unnoticed.
             "--show-forced-updates",
+            "--no-prune",
             "--",
             url,
         ]);

@@ -66,7 +66,6 @@ impl Cache {
 
     /// Repeats `work` while somebody else is at the cache refs `names` it sets, and in the end removes what stays.
     fn unstuck<T>(&self, names: &[&str], work: impl Fn() -> T, hindered: impl Fn(&T) -> bool) -> T {
-        let locks: Vec<PathBuf> = names.iter().map(|name| self.common_dir.join(format!("{name}.lock"))).collect();
         let mut result = work();
         for attempt in 1..=LOCK_ATTEMPTS {
             if !hindered(&result) {
@@ -75,7 +74,7 @@ impl Cache {
             if attempt < LOCK_ATTEMPTS {
                 std::thread::sleep(LOCK_WAIT);
             } else {
-                for lock in &locks {
+                for lock in names.iter().flat_map(|name| self.locks_of(name)) {
                     // If it went away by itself there is nothing to remove.
                     let _ = fs::remove_file(lock);
                 }
@@ -83,6 +82,13 @@ impl Cache {
             result = work();
         }
         result
+    }
+
+    /// The lock files of the cache refs that `name` stands for: itself, or all that begin like it before its star.
+    fn locks_of(&self, name: &str) -> Vec<PathBuf> {
+        let Some(directory) = name.strip_suffix('*') else { return vec![self.common_dir.join(format!("{name}.lock"))] };
+        let entries = fs::read_dir(self.common_dir.join(directory)).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).filter(|path| path.extension().is_some_and(|end| end == "lock")).collect()
     }
 
     /// Runs `work` while no other process of this clone touches the cache.

@@ -7,15 +7,19 @@
 
 #![expect(clippy::disallowed_methods, reason = "an adapter: it owns the files of the clone's state directory")]
 
-use std::fs::{self, OpenOptions};
+use std::cell::OnceCell;
+use std::collections::BTreeSet;
+use std::fs::{self, File, OpenOptions};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::hosts::{read_offer, write_offer};
+use super::waiting::{Seat, WaitingRoom};
 use super::{
-    Author, Batch, Cache, ChainEntry, Fault, Key, Message, Objects, Outcome, Place, RefUpdate, Refs, Store,
-    VALUE_BYTES_MAX, Version,
+    Author, Batch, Cache, ChainEntry, Fault, Intent, Key, Message, Objects, Offer, Offering, Outcome, Pending, Place,
+    RefUpdate, Refs, Store, Turn, VALUE_BYTES_MAX, Version,
 };
 use crate::git::transfer::{PushReport, RefOutcome};
 use crate::git::{Cause, Git, Output, failure};
@@ -23,6 +27,12 @@ use crate::git::{Cause, Git, Output, failure};
 /// How long a ref that seems to have gone backwards is looked at again: a server behind which several machines answer
 /// may for a moment show what was before our last push.
 const BACKWARDS_WAITS: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
+/// How often a waiting process looks whether it was served, or whether it is its turn.
+const TURN_POLL: Duration = Duration::from_millis(4);
+/// How many settled offers are removed by one push.
+const SWEPT_MAX: usize = 16;
+/// How many removed offers are remembered.
+const SWEPT_KEPT_MAX: usize = 1_000;
 
 /// Where the truth is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,6 +59,16 @@ pub struct GitStore {
     ref_name: String,
     tracking: String,
     state_dir: PathBuf,
+    waiting: WaitingRoom,
+    hosts: OnceCell<HostRefs>,
+}
+
+/// Where the hosts of a ledger exchange offers.
+struct HostRefs {
+    /// Begins the name of every host's ref; ends with a slash.
+    prefix: String,
+    /// The ref of this host.
+    own: String,
 }
 
 impl GitStore {
@@ -64,6 +84,15 @@ impl GitStore {
             author,
             ref_name: ref_name.to_owned(),
             state_dir: place.state_dir(),
+            waiting: WaitingRoom::new(&place.state_dir()),
+            hosts: OnceCell::new(),
+        }
+    }
+
+    /// Exchanges offers with other hosts from now on, as the host with this id, on refs that begin with `prefix`.
+    pub fn take_part(&self, prefix: &str, host: &str) {
+        if self.truth != Truth::Local {
+            self.hosts.get_or_init(|| HostRefs { prefix: prefix.to_owned(), own: format!("{prefix}{host}") });
         }
     }
 
@@ -94,19 +123,106 @@ impl GitStore {
             .map_err(|error| Fault::io(format!("cannot create {}", self.state_dir.display()), error))
     }
 
+    fn turn_file(&self) -> Result<File, Fault> {
+        self.ensure_state_dir()?;
+        let path = self.state_dir.join("queue.lock");
+        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
+        opened.map_err(|error| Fault::io(format!("cannot open {}", path.display()), error))
+    }
+
+    /// Remembers that this host has an offer out, so that nobody has to look for one on every push.
+    fn offered_file(&self) -> PathBuf {
+        self.state_dir.join("offered")
+    }
+
+    fn own_update(&self, old: Option<&Version>, new: &Version) -> RefUpdate {
+        RefUpdate { name: self.ref_name.clone(), old: old.map(|version| version.0.clone()), new: Some(new.0.clone()) }
+    }
+
+    /// The update that makes this host's offer ask for `intents`; `None` where it has none and is to have none.
+    fn own_offer(&self, intents: &[Intent], at_secs: u64) -> Result<Option<RefUpdate>, Fault> {
+        let Some(hosts) = self.hosts.get() else { return Ok(None) };
+        let marker = self.offered_file();
+        let new = if intents.is_empty() {
+            if fs::remove_file(marker).is_err() {
+                return Ok(None);
+            }
+            None
+        } else {
+            // Before it is offered: an offer that nobody remembers would stay until somebody else removes it.
+            fs::write(&marker, b"").map_err(|error| Fault::io(format!("cannot write {}", marker.display()), error))?;
+            Some(write_offer(&self.objects, &self.author, intents, at_secs)?)
+        };
+        // Nobody else sets this ref, so whatever it holds may be replaced.
+        Ok(Some(RefUpdate { name: hosts.own.clone(), old: None, new }))
+    }
+
+    /// Offers that were removed, or found to be gone already: the cache goes on showing them.
+    fn swept_file(&self) -> PathBuf {
+        self.state_dir.join("swept")
+    }
+
+    fn swept(&self) -> BTreeSet<String> {
+        fs::read_to_string(self.swept_file()).unwrap_or_default().lines().map(str::to_owned).collect()
+    }
+
+    fn remember_swept(&self, settled: &[Offer]) {
+        let mut swept = if settled.is_empty() { return } else { self.swept() };
+        if swept.len() > SWEPT_KEPT_MAX {
+            swept.clear();
+        }
+        swept.extend(settled.iter().map(|offer| offer.version.0.clone()));
+        // Forgotten, it is looked at again, and found settled again.
+        let _ = fs::write(self.swept_file(), swept.into_iter().collect::<Vec<_>>().join("\n"));
+    }
+
+    /// Asks the truth for the ledger and, in the same breath, for whatever else `more` names.
+    fn fetch(&self, more: &[String]) -> Result<Option<Version>, Fault> {
+        let Truth::Remote { name, url } = &self.truth else { return self.cached() };
+        let seen = self.cached()?;
+        // Without a plus sign: git refuses, and so reports, a ref that went backwards.
+        let refspecs: Vec<String> =
+            std::iter::once(format!("{}:{}", self.ref_name, self.tracking)).chain(more.iter().cloned()).collect();
+        let backwards = |output: &Output| !output.success() && output.stderr_text().contains("rejected");
+        let mut output = self.cache.fetch(url, &refspecs)?;
+        for wait in BACKWARDS_WAITS {
+            if !backwards(&output) {
+                break;
+            }
+            std::thread::sleep(wait);
+            output = self.cache.fetch(url, &refspecs)?;
+        }
+        if output.success() {
+            return self.cached();
+        }
+        let said = output.stderr_text();
+        if backwards(&output) {
+            let seen = seen.map_or_else(String::new, |version| format!(" from {version}"));
+            return Err(Fault::integrity(format!("{} on {name} went backwards{seen}", self.ref_name)));
+        }
+        match (failure::cause(&said), seen) {
+            (Cause::NoSuchRef, None) => Ok(None),
+            (Cause::NoSuchRef, Some(seen)) => {
+                Err(Fault::integrity(format!("{} vanished from {name}; it was at {seen}", self.ref_name)))
+            }
+            (cause, _) => Err(transfer_fault(name, cause, &failure::telling_line(&said))),
+        }
+    }
+
     fn publish_to_remote(&self, url: &str, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
         let seen_as = |name: &str| tracking_ref(&self.truth, name);
         let report = self.git.push(url, updates, updates.len() > 1, seen_as);
         self.judge(updates, &report.map_err(|error| Fault::io("pushing", error))?)
     }
 
-    /// One outcome for the whole push: all refs share it, since the push is atomic or has one ref only.
+    /// One outcome for all of `updates`, which are one ref or were pushed as one.
     fn judge(&self, updates: &[RefUpdate], report: &PushReport) -> Result<Outcome, Fault> {
+        let refs = &report.refs;
         let named = |wanted: fn(&RefOutcome) -> bool| {
-            report.refs.iter().position(wanted).map(|index| (updates[index].name.clone(), &report.refs[index]))
+            refs.iter().position(wanted).map(|index| (updates[index].name.clone(), &refs[index]))
         };
         // "Up to date" is ours: the nonce makes our commit unlike anybody else's.
-        if report.refs.iter().all(|outcome| matches!(outcome, RefOutcome::Applied | RefOutcome::UpToDate)) {
+        if refs.iter().all(|outcome| matches!(outcome, RefOutcome::Applied | RefOutcome::UpToDate)) {
             return Ok(Outcome::Applied);
         }
         if let Some((ref_name, RefOutcome::Refused(reason))) = named(|o| matches!(o, RefOutcome::Refused(_))) {
@@ -160,15 +276,93 @@ pub fn transfer_fault(place: &str, cause: Cause, said: &str) -> Fault {
 
 impl Store for GitStore {
     fn in_turn<R>(&self, work: impl FnOnce() -> R) -> Result<R, Fault> {
-        self.ensure_state_dir()?;
-        let path = self.state_dir.join("queue.lock");
-        let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
-        let file = opened.map_err(|error| Fault::io(format!("cannot open {}", path.display()), error))?;
-        let mut lock = fd_lock::RwLock::new(file);
-        let turn = lock.write().map_err(|error| Fault::io(format!("cannot lock {}", path.display()), error))?;
+        let mut lock = fd_lock::RwLock::new(self.turn_file()?);
+        let turn = lock.write().map_err(|error| Fault::io("cannot lock the queue of this clone", error))?;
         let result = work();
         drop(turn);
         Ok(result)
+    }
+
+    fn in_turn_or_served<R>(&self, intent: &Intent, work: impl FnOnce(bool) -> R) -> Result<Turn<R>, Fault> {
+        let mut lock = fd_lock::RwLock::new(self.turn_file()?);
+        let mut seat: Option<Seat> = None;
+        let turn = loop {
+            match lock.try_write() {
+                Ok(turn) => break turn,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(Fault::io("cannot lock the queue of this clone", error)),
+            }
+            let waiting = match &seat {
+                Some(seat) => seat,
+                None => seat.insert(self.waiting.enter(intent)?),
+            };
+            if let Some(version) = waiting.served() {
+                return Ok(Turn::Served(version));
+            }
+            std::thread::sleep(TURN_POLL);
+        };
+        if let Some(version) = seat.as_ref().and_then(Seat::served) {
+            return Ok(Turn::Served(version));
+        }
+        let tried = seat.as_ref().is_some_and(Seat::was_tried);
+        drop(seat);
+        let result = work(tried);
+        drop(turn);
+        Ok(Turn::Own(result))
+    }
+
+    fn waiting(&self) -> Result<Vec<Pending>, Fault> {
+        Ok(self.waiting.list())
+    }
+
+    fn try_for(&self, waiting: &[&str]) -> Result<(), Fault> {
+        self.waiting.try_for(waiting)
+    }
+
+    fn serve(&self, id: &str, version: &Version) {
+        self.waiting.serve(id, version);
+    }
+
+    fn exchanges(&self) -> bool {
+        self.hosts.get().is_some()
+    }
+
+    fn gather(&self) -> Result<(Option<Version>, Vec<Offer>), Fault> {
+        let Some(HostRefs { prefix, own }) = self.hosts.get() else { return Ok((self.refresh()?, Vec::new())) };
+        let (seen, own) = (tracking_ref(&self.truth, prefix), tracking_ref(&self.truth, own));
+        let version = self.fetch(&[format!("+{prefix}*:{seen}*")])?;
+        let swept = self.swept();
+        let others = self.refs.list(&seen)?.into_iter().filter(|(name, at)| *name != own && !swept.contains(at));
+        let name_there = |name: &str| format!("{prefix}{}", &name[seen.len()..]);
+        let offers = others.map(|(name, commit)| read_offer(&self.objects, name_there(&name), commit));
+        Ok((version, offers.collect()))
+    }
+
+    fn publish_offering(
+        &self,
+        old: Option<&Version>,
+        new: &Version,
+        offering: &Offering<'_>,
+    ) -> Result<Outcome, Fault> {
+        let Truth::Remote { url, .. } = &self.truth else { return self.publish(old, new, &[]) };
+        let settled = &offering.settled[..offering.settled.len().min(SWEPT_MAX)];
+        let remove =
+            |offer: &Offer| RefUpdate { name: offer.ref_name.clone(), old: Some(offer.version.0.clone()), new: None };
+        let mut loose: Vec<RefUpdate> = settled.iter().map(remove).collect();
+        loose.extend(self.own_offer(offering.intents, offering.at_secs)?);
+        let updates = [self.own_update(old, new)];
+        let report = self.git.push_beside(url, &updates, false, &loose, |name| tracking_ref(&self.truth, name));
+        let report = report.map_err(|error| Fault::io("pushing", error))?;
+        self.remember_swept(settled);
+        self.judge(&updates, &report)
+    }
+
+    fn offer(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
+        if let (Truth::Remote { url, .. }, Some(update)) = (&self.truth, self.own_offer(intents, at_secs)?) {
+            let pushed = self.git.push_beside(url, &[], false, &[update], str::to_owned);
+            pushed.map_err(|error| Fault::io("pushing", error))?;
+        }
+        Ok(())
     }
 
     fn cached(&self) -> Result<Option<Version>, Fault> {
@@ -176,34 +370,7 @@ impl Store for GitStore {
     }
 
     fn refresh(&self) -> Result<Option<Version>, Fault> {
-        let Truth::Remote { name, url } = &self.truth else { return self.cached() };
-        let seen = self.cached()?;
-        // Without a plus sign: git refuses, and so reports, a ref that went backwards.
-        let refspecs = [format!("{}:{}", self.ref_name, self.tracking)];
-        let backwards = |output: &Output| !output.success() && output.stderr_text().contains("rejected");
-        let mut output = self.cache.fetch(url, &refspecs)?;
-        for wait in BACKWARDS_WAITS {
-            if !backwards(&output) {
-                break;
-            }
-            std::thread::sleep(wait);
-            output = self.cache.fetch(url, &refspecs)?;
-        }
-        if output.success() {
-            return self.cached();
-        }
-        let said = output.stderr_text();
-        if backwards(&output) {
-            let seen = seen.map_or_else(String::new, |version| format!(" from {version}"));
-            return Err(Fault::integrity(format!("{} on {name} went backwards{seen}", self.ref_name)));
-        }
-        match (failure::cause(&said), seen) {
-            (Cause::NoSuchRef, None) => Ok(None),
-            (Cause::NoSuchRef, Some(seen)) => {
-                Err(Fault::integrity(format!("{} vanished from {name}; it was at {seen}", self.ref_name)))
-            }
-            (cause, _) => Err(transfer_fault(name, cause, &failure::telling_line(&said))),
-        }
+        self.fetch(&[])
     }
 
     fn get(&self, version: &Version, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
@@ -238,12 +405,7 @@ impl Store for GitStore {
     }
 
     fn publish(&self, old: Option<&Version>, new: &Version, also: &[RefUpdate]) -> Result<Outcome, Fault> {
-        let own = RefUpdate {
-            name: self.ref_name.clone(),
-            old: old.map(|version| version.0.clone()),
-            new: Some(new.0.clone()),
-        };
-        let updates: Vec<RefUpdate> = std::iter::once(own).chain(also.iter().cloned()).collect();
+        let updates: Vec<RefUpdate> = std::iter::once(self.own_update(old, new)).chain(also.iter().cloned()).collect();
         match &self.truth {
             Truth::Local => {
                 self.objects.sync(&new.0)?;

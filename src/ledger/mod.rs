@@ -9,22 +9,26 @@
 //! empty ledger. Must not know what the values mean.
 
 mod cache;
+mod exchange;
 mod git_store;
+mod hosts;
 mod memory;
 mod message;
 mod objects;
 mod place;
 mod refs;
 mod transaction;
+mod waiting;
 
 pub use cache::Cache;
+pub use exchange::{Intent, Offer, Offering, Pending, Turn};
 pub use git_store::{GitStore, Truth, tracking_ref, transfer_fault};
 pub use memory::{MemoryClone, MemoryRemote, names_in};
 pub use message::{Message, OPERATION_TRAILER};
 pub use objects::{Author, Objects};
 pub use place::{Place, RefFormat};
 pub use refs::Refs;
-pub use transaction::{Committed, Decision, Pace, Request, TransactError, transact};
+pub use transaction::{Committed, Decision, Pace, Request, Round, Sharing, TransactError, transact};
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -279,6 +283,59 @@ pub trait Store {
 
     /// Remembers the answer to [`Store::contended`].
     fn set_contended(&self, contended: bool);
+
+    // What follows lets one push serve many. A store that leaves it out serves everybody by themselves.
+
+    /// As [`Store::in_turn`], unless another process of this clone has `intent` applied while this one waits.
+    /// `work` is told whether another process may have tried.
+    fn in_turn_or_served<R>(&self, intent: &Intent, work: impl FnOnce(bool) -> R) -> Result<Turn<R>, Fault> {
+        let _ = intent;
+        self.in_turn(|| work(false)).map(Turn::Own)
+    }
+
+    /// What other processes of this clone wait for; in turn only.
+    fn waiting(&self) -> Result<Vec<Pending>, Fault> {
+        Ok(Vec::new())
+    }
+
+    /// Notes, before anything is published, that these of [`Store::waiting`] are being tried.
+    fn try_for(&self, waiting: &[&str]) -> Result<(), Fault> {
+        let _ = waiting;
+        Ok(())
+    }
+
+    /// Tells the process that waits for operation `id` that `version` has it.
+    fn serve(&self, id: &str, version: &Version) {
+        let _ = (id, version);
+    }
+
+    /// Whether this store exchanges offers with other hosts.
+    fn exchanges(&self) -> bool {
+        false
+    }
+
+    /// As [`Store::refresh`], with what other hosts offer at the moment.
+    fn gather(&self) -> Result<(Option<Version>, Vec<Offer>), Fault> {
+        Ok((self.refresh()?, Vec::new()))
+    }
+
+    /// As [`Store::publish`] without other refs; and in the same push, whatever becomes of the ledger, this host's
+    /// offer is replaced, and others' are removed.
+    fn publish_offering(
+        &self,
+        old: Option<&Version>,
+        new: &Version,
+        offering: &Offering<'_>,
+    ) -> Result<Outcome, Fault> {
+        let _ = offering;
+        self.publish(old, new, &[])
+    }
+
+    /// Replaces this host's offer, and nothing else. That it arrives is not promised.
+    fn offer(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
+        let _ = (intents, at_secs);
+        Ok(())
+    }
 }
 
 /// A readable version of a ledger.

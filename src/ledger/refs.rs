@@ -41,6 +41,23 @@ impl Refs {
         }
     }
 
+    /// The refs whose names begin with `prefix`, which ends with a slash, and the objects they point to.
+    pub fn list(&self, prefix: &str) -> Result<Vec<(String, String)>, Fault> {
+        let unreadable = |error: &dyn std::fmt::Display| Fault::integrity(format!("cannot list {prefix}: {error}"));
+        if self.place.ref_format == RefFormat::Files {
+            let refs = self.place.repository().references().map_err(|error| unreadable(&error))?;
+            let refs = refs.prefixed(prefix).map_err(|error| unreadable(&error))?;
+            let found = refs.filter_map(Result::ok);
+            return Ok(found
+                .filter_map(|found| Some((found.name().as_bstr().to_string(), found.try_id()?.to_string())))
+                .collect());
+        }
+        let listed = self.git.run(&["for-each-ref", "--format=%(refname) %(objectname)", prefix]);
+        let listed = listed.map_err(|error| Fault::io(format!("cannot list {prefix}"), error))?;
+        let pair = |line: &str| line.split_once(' ').map(|(name, id)| (name.to_owned(), id.to_owned()));
+        Ok(listed.lines().filter_map(pair).collect())
+    }
+
     /// Sets a ref of our own cache, whatever it was.
     pub fn set(&self, name: &str, new: &str) -> Result<(), Fault> {
         let done = self.git.run(&["update-ref", name, new]);

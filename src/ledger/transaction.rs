@@ -1,11 +1,21 @@
 //! Read, decide, write, publish; and again when somebody else was faster.
 //!
+//! Whoever has lost a race says so on its host's ref, in the push of its next attempt, and whoever publishes next
+//! applies the operations of all that wait: other hosts', and those of other processes of the same clone. So the number
+//! of round trips that an operation takes does not grow with the number of hosts.
+//!
 //! Guarantees: what `decide` last saw is what the result is based on; an operation id is applied at most once, also
-//! when an answer was lost; a "no" is never given on the strength of a stale cache; the number of attempts is bounded.
+//! when an answer was lost, and whoever applies it; a "no" is never given on the strength of a stale cache, nor while
+//! somebody else might still turn it into a yes; the number of attempts is bounded.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::{ATTEMPTS_MAX, Batch, Fault, Message, Outcome, RefUpdate, SEARCH_COMMITS_MAX, Snapshot, Store, Version};
+use super::exchange::{Fate, Recent};
+use super::{
+    ATTEMPTS_MAX, Batch, Fault, Intent, Message, Offer, Offering, Outcome, Pending, RefUpdate, SEARCH_COMMITS_MAX,
+    Snapshot, Store, Turn, Version,
+};
 
 /// What a decision wants done.
 pub enum Decision<T> {
@@ -15,6 +25,8 @@ pub enum Decision<T> {
         batch: Batch,
         /// One line for each operation.
         lines: Vec<String>,
+        /// The ids of the operations that the version applies: the request's own, and such of others as go along.
+        operations: Vec<String>,
         /// Refs that move in the same push, or nothing moves.
         also: Vec<RefUpdate>,
         /// The answer.
@@ -26,15 +38,37 @@ pub enum Decision<T> {
 
 /// What one transaction is about.
 pub struct Request<'a> {
-    /// The ids of the operations it applies.
-    pub operations: &'a [String],
+    /// The id of the operation it applies.
+    pub operation: &'a str,
     /// When it is applied, in seconds since 1970.
     pub at_secs: u64,
     /// Ask the truth before the first attempt, even when the cache looks good.
     pub fresh: bool,
-    /// Where an earlier invocation may have published the same operations: they are looked for first, after this
+    /// Where an earlier invocation may have published the same operation: it is looked for first, after this
     /// version, or in the whole chain (`Some(None)`).
     pub resumed_from: Option<Option<Version>>,
+    /// How it goes together with others.
+    pub sharing: Sharing,
+}
+
+/// How a transaction goes together with those of others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sharing {
+    /// Not at all.
+    Alone,
+    /// It applies others' operations, and nobody can apply its own. When it has lost a race, it asks the others to let
+    /// it through.
+    Applies,
+    /// Others may apply its operation, too: this is what they need to know.
+    Shared(Vec<u8>),
+}
+
+/// What an attempt has to decide.
+pub struct Round<'a> {
+    /// Operations of others that nobody has applied yet, and that may go along.
+    pub others: &'a [Pending],
+    /// Whether a "no" to the request's own operation has to be recorded: see [`Pending::binding`].
+    pub binding: bool,
 }
 
 /// Waiting and randomness, which the caller owns.
@@ -111,6 +145,15 @@ const LOCKED_ATTEMPTS_MAX: u32 = 6;
 const DOUBTFUL_ATTEMPTS_MAX: u32 = 4;
 /// How many attempts may be told that the ledger was moved when it was not.
 const VAIN_ATTEMPTS_MAX: u32 = 8;
+/// How often a transaction lets those through that asked for it.
+const GIVES_WAY_MAX: u32 = 4;
+/// For how many versions the others heed somebody who asked to be let through: whoever lives has mostly got through.
+const LET_THROUGH_AFTER: usize = 8;
+/// How old an offer must be, in seconds, before somebody else removes it: its owner mostly has the next one ready.
+const SETTLED_SECS: u64 = 60;
+/// For how long, in seconds, an offer is taken up by others. One that is older belongs to a host that is gone, or that
+/// is not waiting any more.
+const OFFERED_SECS: u64 = 600;
 
 /// How long at most to wait after so many attempts, with full jitter (GIT_FACTS 23): not at all the first time, for
 /// then it was mostly the cache that was behind; then wider each time, so that many who begin at once spread out; then
@@ -124,14 +167,14 @@ fn patience_ms(attempts: u32) -> u64 {
 }
 
 /// Runs one transaction on `store`. `decide` is called once for every version tried (with `None` where there is no
-/// ledger yet); `recover` gives the answer when the operations are found applied in a version that this call did not
+/// ledger yet); `recover` gives the answer when the operation is found applied in a version that this call did not
 /// publish itself.
 pub fn transact<S: Store, T, E>(
     store: &S,
     pace: &(impl Pace + ?Sized),
     request: &Request<'_>,
-    decide: impl FnMut(Option<&Snapshot<'_, S>>) -> Result<Decision<T>, E>,
-    recover: impl FnMut(&Snapshot<'_, S>) -> Result<T, E>,
+    decide: impl FnMut(Option<&Snapshot<'_, S>>, &Round<'_>) -> Result<Decision<T>, E>,
+    mut recover: impl FnMut(&Snapshot<'_, S>) -> Result<T, E>,
 ) -> Result<Committed<T>, TransactError<E>> {
     let mut run = Run {
         store,
@@ -142,13 +185,37 @@ pub fn transact<S: Store, T, E>(
         locked: 0,
         doubtful: 0,
         vain: 0,
+        gave_way: 0,
         lost: None,
         in_doubt: None,
+        offers: Vec::new(),
+        exposed: request.resumed_from.is_some(),
+        contended: false,
     };
-    store.in_turn(|| {
-        let result = run.finish(decide, recover);
+    let work = |searched| {
+        let result = run.finish(searched, decide, &mut recover);
         run.unless_in_doubt(result)
-    })?
+    };
+    let searched = request.resumed_from.clone();
+    let base = match &searched {
+        Some(base) => base.clone(),
+        None => store.cached()?,
+    };
+    let (Sharing::Shared(payload), Some(base)) = (&request.sharing, base) else {
+        return store.in_turn(|| work(searched))?;
+    };
+    let intent = Intent { id: request.operation.to_owned(), base, payload: payload.clone() };
+    let turn = store.in_turn_or_served(&intent, |tried| {
+        let searched = searched.or_else(|| tried.then(|| Some(intent.base.clone())));
+        work(searched)
+    })?;
+    match turn {
+        Turn::Own(result) => result,
+        Turn::Served(version) => {
+            let value = recover(&Snapshot::new(store, version.clone())).map_err(TransactError::Decide)?;
+            Ok(Committed { value, version: Some(version), pushes: 0 })
+        }
+    }
 }
 
 /// One transaction under way.
@@ -164,10 +231,18 @@ struct Run<'a, S, P: ?Sized, T> {
     doubtful: u32,
     /// How many attempts were told that the ledger had been moved when it had not.
     vain: u32,
+    /// How often others were let through.
+    gave_way: u32,
     /// The ledger's ref, when the last attempt was told that somebody had moved it.
     lost: Option<String>,
     /// An attempt that may still arrive.
     in_doubt: Option<Doubt>,
+    /// What other hosts asked for when the truth was last asked.
+    offers: Vec<Offer>,
+    /// Whether somebody else may apply the operation.
+    exposed: bool,
+    /// Whether others write at the same time.
+    contended: bool,
 }
 
 /// An attempt whose outcome is unknown. It can arrive only as long as the ledger stands where it started from.
@@ -178,27 +253,43 @@ struct Doubt {
     own: bool,
 }
 
+/// What others wait for, as far as it concerns the next attempt.
+#[derive(Default)]
+struct Others {
+    /// Operations that nobody has applied, by id.
+    pending: Vec<Pending>,
+    /// Offers that ask nothing any more.
+    settled: Vec<Offer>,
+    /// Whether somebody who cannot be helped asks to be let through.
+    wants_through: bool,
+}
+
 impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
+    /// `searched`: where the operation may have been published already, the version after which to look for it.
     fn finish<E>(
         &mut self,
-        mut decide: impl FnMut(Option<&Snapshot<'_, S>>) -> Result<Decision<T>, E>,
+        searched: Option<Option<Version>>,
+        mut decide: impl FnMut(Option<&Snapshot<'_, S>>, &Round<'_>) -> Result<Decision<T>, E>,
         mut recover: impl FnMut(&Snapshot<'_, S>) -> Result<T, E>,
     ) -> Result<Committed<T>, TransactError<E>> {
         let cached = self.store.cached()?;
-        let contended = self.store.contended();
-        let mut fresh = self.request.fresh || contended || cached.is_none() || self.request.resumed_from.is_some();
-        let mut version = if fresh { self.store.refresh()? } else { cached.clone() };
-        if contended && version == cached {
+        self.contended = self.store.contended();
+        let resumed = searched.is_some();
+        let mut fresh = self.request.fresh || self.contended || cached.is_none() || resumed;
+        let mut version = if fresh { self.look()? } else { cached.clone() };
+        if self.contended && version == cached {
+            self.contended = false;
             self.store.set_contended(false);
         }
-        // Our operations can only be in versions after this one.
-        let mut searched = self.request.resumed_from.clone().flatten();
-        if self.request.resumed_from.is_some() {
+        self.exposed |= resumed;
+        // Our operation can only be in versions after this one.
+        let mut searched = searched.flatten();
+        if resumed {
             let reason = "an earlier process was interrupted over it".to_owned();
             self.in_doubt = Some(Doubt { base: version.clone(), reason, own: false });
         }
         loop {
-            let may_be_applied = self.request.resumed_from.is_some() || !self.tried.is_empty();
+            let may_be_applied = resumed || self.exposed || !self.tried.is_empty();
             if let (true, Some(tip)) = (may_be_applied, &version) {
                 if let Some(found) = self.find(tip, searched.as_ref())? {
                     let value = match self.tried.iter().position(|(version, _)| *version == found) {
@@ -216,15 +307,25 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             if let (true, Some(doubt)) = (self.doubtful >= DOUBTFUL_ATTEMPTS_MAX, &self.in_doubt) {
                 return Err(TransactError::Unknown { reason: doubt.reason.clone() });
             }
+            let others = self.others(version.as_ref())?;
+            if others.wants_through && self.gives_way(version.as_ref())? {
+                version = self.look()?;
+                continue;
+            }
             let snapshot = version.clone().map(|version| Snapshot::new(self.store, version));
-            match decide(snapshot.as_ref()).map_err(TransactError::Decide)? {
-                Decision::Commit { batch, lines, also, value } => {
-                    let message =
-                        Message { lines, operations: self.request.operations.to_vec(), nonce: self.pace.nonce() };
+            let round = Round { others: &others.pending, binding: self.exposed };
+            match decide(snapshot.as_ref(), &round).map_err(TransactError::Decide)? {
+                Decision::Commit { batch, lines, operations, also, value } => {
+                    let message = Message { lines, operations, nonce: self.pace.nonce() };
                     let new = self.store.write(version.as_ref(), &batch, &message, self.request.at_secs)?;
                     self.pushes += 1;
-                    let outcome = self.store.publish(version.as_ref(), &new, &also)?;
+                    let outcome = if also.is_empty() {
+                        self.publish(version.as_ref(), &new, &others, &message.operations)?
+                    } else {
+                        self.store.publish(version.as_ref(), &new, &also)?
+                    };
                     if outcome == Outcome::Applied {
+                        self.serve(&message.operations, &new);
                         return Ok(self.committed(value, Some(new)));
                     }
                     self.tried.push((new, value));
@@ -236,9 +337,10 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             }
             let lost = self.lost.take();
             let before = version;
-            version = self.store.refresh()?;
+            version = self.look()?;
             fresh = true;
             if version != before {
+                self.contended = true;
                 self.store.set_contended(true);
                 // Others get through, so no lock file stays, and nothing is hidden.
                 self.vain = 0;
@@ -254,11 +356,116 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         }
     }
 
-    /// The version between `tip` and `until` that applied one of our operations.
+    /// Asks the truth; and where others write, too, what they ask for.
+    fn look(&mut self) -> Result<Option<Version>, Fault> {
+        let together = self.request.sharing != Sharing::Alone && (self.contended || self.pushes > 0);
+        if !together || !self.store.exchanges() {
+            return self.store.refresh();
+        }
+        let (version, offers) = self.store.gather()?;
+        self.offers = offers;
+        Ok(version)
+    }
+
+    /// What others wait for at `version`. Processes of this clone whose operations are found applied are told so.
+    fn others(&self, version: Option<&Version>) -> Result<Others, Fault> {
+        let mut others = Others::default();
+        let (Some(tip), false) = (version, self.request.sharing == Sharing::Alone) else { return Ok(others) };
+        let mut recent = Recent::new(self.store, tip);
+        let mut pending: BTreeMap<String, Pending> = BTreeMap::new();
+        for waiting in self.store.waiting()? {
+            match recent.fate(&waiting.intent)? {
+                Fate::Open => drop(pending.insert(waiting.intent.id.clone(), waiting)),
+                Fate::Applied(found) => self.store.serve(&waiting.intent.id, &found),
+                Fate::Lapsed => {}
+            }
+        }
+        for offer in &self.offers {
+            let age_secs = self.request.at_secs.saturating_sub(offer.at_secs);
+            let mut open = 0;
+            for intent in offer.intents.iter().filter(|intent| intent.id != self.request.operation) {
+                if age_secs > OFFERED_SECS || recent.fate(intent)? != Fate::Open {
+                    continue;
+                }
+                open += 1;
+                if intent.payload.is_empty() {
+                    others.wants_through |= recent.since(&intent.base)?.is_some_and(|since| since <= LET_THROUGH_AFTER);
+                } else {
+                    let known = pending.entry(intent.id.clone());
+                    known.or_insert_with(|| Pending { intent: intent.clone(), binding: true }).binding = true;
+                }
+            }
+            if open == 0 && age_secs > SETTLED_SECS {
+                others.settled.push(offer.clone());
+            }
+        }
+        others.pending = pending.into_values().collect();
+        Ok(others)
+    }
+
+    /// Lets those through that asked for it, unless that was done often enough: they take this operation along.
+    fn gives_way(&mut self, version: Option<&Version>) -> Result<bool, Fault> {
+        let (Some(own), true) = (self.own_intent(version), self.gave_way < GIVES_WAY_MAX) else { return Ok(false) };
+        if !self.exposed {
+            self.exposed = true;
+            self.pushes += 1;
+            self.store.offer(&[own], self.request.at_secs)?;
+        }
+        self.gave_way += 1;
+        self.pace.wait(Duration::from_millis(50 + self.pace.below(100)));
+        Ok(true)
+    }
+
+    /// The request's own operation, which `version` and all before it have not applied, for others to apply.
+    fn own_intent(&self, version: Option<&Version>) -> Option<Intent> {
+        let Sharing::Shared(payload) = &self.request.sharing else { return None };
+        let (true, Some(base)) = (self.store.exchanges(), version) else { return None };
+        Some(Intent { id: self.request.operation.to_owned(), base: base.clone(), payload: payload.clone() })
+    }
+
+    /// Publishes `new`, which applies `operations`; where others write, too, together with what this clone waits for.
+    fn publish(
+        &mut self,
+        old: Option<&Version>,
+        new: &Version,
+        others: &Others,
+        operations: &[String],
+    ) -> Result<Outcome, Fault> {
+        if self.request.sharing == Sharing::Alone {
+            return self.store.publish(old, new, &[]);
+        }
+        let mut intents: Vec<Intent> = Vec::new();
+        if self.contended || self.pushes > 1 {
+            intents.extend(self.own_intent(old));
+        }
+        let local = others.pending.iter().filter(|pending| {
+            let offered = self.offers.iter().flat_map(|offer| &offer.intents);
+            operations.contains(&pending.intent.id) && !offered.into_iter().any(|i| i.id == pending.intent.id)
+        });
+        let local: Vec<&Intent> = local.map(|pending| &pending.intent).collect();
+        let ids: Vec<&str> = local.iter().map(|intent| intent.id.as_str()).collect();
+        self.store.try_for(&ids)?;
+        if !intents.is_empty() {
+            self.exposed = true;
+            // Whatever was found open is open up to here.
+            let base = old.cloned().unwrap_or_else(|| new.clone());
+            intents.extend(local.into_iter().map(|intent| Intent { base: base.clone(), ..intent.clone() }));
+        }
+        let offering = Offering { intents: &intents, at_secs: self.request.at_secs, settled: &others.settled };
+        self.store.publish_offering(old, new, &offering)
+    }
+
+    /// Tells the processes of this clone that wait for one of `operations`.
+    fn serve(&self, operations: &[String], version: &Version) {
+        for id in operations.iter().filter(|id| *id != self.request.operation) {
+            self.store.serve(id, version);
+        }
+    }
+
+    /// The version between `tip` and `until` that applied the operation.
     fn find(&self, tip: &Version, until: Option<&Version>) -> Result<Option<Version>, Fault> {
         let chain = self.store.history(tip, until, SEARCH_COMMITS_MAX)?;
-        let ours =
-            |message: &str| Message::operations_in(message).any(|id| self.request.operations.iter().any(|o| o == id));
+        let ours = |message: &str| Message::operations_in(message).any(|id| id == self.request.operation);
         Ok(chain.into_iter().find(|entry| ours(&entry.message)).map(|entry| entry.version))
     }
 
@@ -274,7 +481,10 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             Outcome::Lost { ref_name } if also.iter().any(|update| update.name == ref_name) => {
                 return Err(TransactError::Moved { ref_name });
             }
-            Outcome::Lost { ref_name } => self.lost = Some(ref_name),
+            Outcome::Lost { ref_name } => {
+                self.lost = Some(ref_name);
+                self.ask_through(base)?;
+            }
             Outcome::Locked { reason } => {
                 self.locked += 1;
                 if self.locked >= LOCKED_ATTEMPTS_MAX {
@@ -296,6 +506,14 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         Ok(())
     }
 
+    /// Asks the others, once, to let an operation through that they cannot apply and that has lost more than chance.
+    fn ask_through(&mut self, base: Option<&Version>) -> Result<(), Fault> {
+        let (Sharing::Applies, 2, Some(base)) = (&self.request.sharing, self.pushes, base) else { return Ok(()) };
+        let wish = Intent { id: self.request.operation.to_owned(), base: base.clone(), payload: Vec::new() };
+        self.pushes += 1;
+        self.store.offer(&[wish], self.request.at_secs)
+    }
+
     /// The answer of a transaction that has nothing to write, unless an attempt that is still on its way could yet
     /// contradict it.
     fn answer<E>(&mut self, value: T, version: Option<Version>) -> Result<Committed<T>, TransactError<E>> {
@@ -306,13 +524,19 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         }
     }
 
-    /// While an attempt may still arrive, no error is the last word.
+    /// While an attempt may still arrive, or somebody else may apply the operation, no error is the last word.
     fn unless_in_doubt<E>(
         &self,
         result: Result<Committed<T>, TransactError<E>>,
     ) -> Result<Committed<T>, TransactError<E>> {
         match (result, &self.in_doubt) {
             (Err(_), Some(doubt)) => Err(TransactError::Unknown { reason: doubt.reason.clone() }),
+            (Err(TransactError::Fault(fault)), None) if self.exposed => {
+                Err(TransactError::Unknown { reason: fault.to_string() })
+            }
+            (Err(_), None) if self.exposed => {
+                Err(TransactError::Unknown { reason: "it was offered to others, who may still apply it".to_owned() })
+            }
             (result, _) => result,
         }
     }

@@ -29,6 +29,11 @@ impl RefNames {
         format!("{}memory", self.prefix)
     }
 
+    /// What begins the name of every host's ref; ends with a slash.
+    pub fn hosts(&self) -> String {
+        format!("{}hosts/", self.prefix)
+    }
+
     /// The snapshot of a claim's unfinished work.
     pub fn wip(&self, task: &TaskId, fence: Fence) -> String {
         format!("{}wip/{task}-{fence}", self.prefix)

@@ -22,7 +22,8 @@ use git_scrum::agent::SystemHost;
 use git_scrum::git::Git;
 use git_scrum::ledger::{
     Author, Batch, ChainEntry, Committed, Decision, Fault, GitStore, Key, MemoryClone, MemoryRemote, Message, Outcome,
-    Pace, Place, RefUpdate, Request, Snapshot, Store, TransactError, Truth, VALUE_BYTES_MAX, Version, transact,
+    Pace, Place, RefUpdate, Request, Round, Sharing, Snapshot, Store, TransactError, Truth, VALUE_BYTES_MAX, Version,
+    transact,
 };
 
 use crate::support::{Fault as ServerFault, HttpServer, RemoteKind, Sandbox, TestRemote};
@@ -351,7 +352,7 @@ fn put(seat: &impl Store, n: u64, changes: &[(&str, Option<&str>)]) -> Told<()> 
 }
 
 fn put_along(seat: &impl Store, n: u64, changes: &[(&str, Option<&str>)], also: &[RefUpdate]) -> Told<()> {
-    let commit = || Decision::Commit { batch: batch(changes), lines: vec![], also: also.to_vec(), value: () };
+    let commit = || commit(batch(changes), also.to_vec(), ());
     run(seat, &TestPace::default(), n, |_| Ok(commit()))
 }
 
@@ -362,16 +363,27 @@ fn run<S: Store, T>(
     n: u64,
     mut decide: impl FnMut(Option<&Snapshot<'_, S>>) -> Result<Decision<T>, Fault>,
 ) -> Told<T> {
-    let operations = [operation(n)];
-    let request = Request { operations: &operations, at_secs: AT_SECS, fresh: false, resumed_from: None };
+    let id = operation(n);
+    let request = request(&id, None);
     let named = |decision| match decision {
         Decision::Commit { batch, also, value, .. } => {
-            Decision::Commit { batch, lines: vec![format!("operation {n}")], also, value }
+            let (lines, operations) = (vec![format!("operation {n}")], vec![id.clone()]);
+            Decision::Commit { batch, lines, operations, also, value }
         }
         answer => answer,
     };
     let not_ours = |_: &Snapshot<'_, S>| -> Result<T, Fault> { panic!("operation {n} was found applied by others") };
-    transact(seat, pace, &request, |snapshot| decide(snapshot).map(named), not_ours)
+    transact(seat, pace, &request, |snapshot, _| decide(snapshot).map(named), not_ours)
+}
+
+/// A request that goes its way alone.
+fn request(operation: &str, resumed_from: Option<Option<Version>>) -> Request<'_> {
+    Request { operation, at_secs: AT_SECS, fresh: false, resumed_from, sharing: Sharing::Alone }
+}
+
+/// A commit whose words do not matter.
+fn commit<T>(batch: Batch, also: Vec<RefUpdate>, value: T) -> Decision<T> {
+    Decision::Commit { batch, lines: vec![], operations: vec![], also, value }
 }
 
 /// A transaction that takes `name` for `who` unless somebody has it, as a claim does.
@@ -387,7 +399,7 @@ fn take_decision<S: Store>(
     let held = snapshot.map(|snapshot| snapshot.get(&key(name))).transpose()?.flatten();
     Ok(match held {
         Some(held) => Decision::Answer(Err(String::from_utf8_lossy(&held).into_owned())),
-        None => Decision::Commit { batch: batch(&[(name, Some(who))]), lines: vec![], also: Vec::new(), value: Ok(()) },
+        None => commit(batch(&[(name, Some(who))]), Vec::new(), Ok(())),
     })
 }
 
@@ -521,7 +533,7 @@ fn a_ledger_begins_empty_and_is_seen_by_others<W: World>(world: &W) {
     assert_eq!(one.refresh(), Ok(None));
     let begun = run(&one, &TestPace::default(), 1, |snapshot| {
         assert!(snapshot.is_none(), "there is nothing to read yet");
-        Ok(Decision::Commit { batch: batch(&[("meta", Some("x"))]), lines: vec![], also: vec![], value: () })
+        Ok(commit(batch(&[("meta", Some("x"))]), vec![], ()))
     });
     let begun = begun.expect("an empty ledger can be begun");
     assert_eq!(begun.pushes, 1);
@@ -551,7 +563,7 @@ fn what_was_written_is_read_back<W: World>(world: &W) {
         let mut changes = changes.take();
         let done = run(&one, &TestPace::default(), n, |_| {
             let batch = changes.take().expect("nobody is in the way: it is decided once");
-            Ok(Decision::Commit { batch, lines: vec![], also: vec![], value: () })
+            Ok(commit(batch, vec![], ()))
         });
         done.expect("the batch is published");
     }
@@ -684,7 +696,7 @@ fn a_loser_decides_again_on_what_won<W: World>(world: &W) {
         if decided == 1 {
             meanwhile(&one, 3, &[("by-one", Some("1"))]);
         }
-        Ok(Decision::Commit { batch: batch(&[("by-two", Some("2"))]), lines: vec![], also: vec![], value: decided })
+        Ok(commit(batch(&[("by-two", Some("2"))]), vec![], decided))
     });
     let done = done.expect("the second attempt wins");
     assert_eq!((done.value, done.pushes, decided), (2, 2, 2));
@@ -810,7 +822,7 @@ fn an_outcome_that_stays_unknown_is_called_unknown<W: World>(world: &W) {
     let mut first = true;
     seat.on_publish(|_| unknown());
     let told = run(&seat, &TestPace::default(), 3, |_| {
-        let commit = Decision::Commit { batch: batch(&[("k", Some("3"))]), lines: vec![], also: vec![], value: true };
+        let commit = commit(batch(&[("k", Some("3"))]), vec![], true);
         Ok(if std::mem::take(&mut first) { commit } else { Decision::Answer(false) })
     });
     assert!(matches!(&told, Err(TransactError::Unknown { .. })), "{told:?}");
@@ -830,16 +842,15 @@ fn an_operation_of_a_killed_process_is_found<W: World>(world: &W) {
     put(&seat, 2, &[("k", Some("2"))]).expect("published, and then the process is killed");
     put(&seat, 3, &[("other", Some("3"))]).expect("published");
     let resume = |n: u64, decide: &mut dyn FnMut() -> &'static str| {
-        let operations = [operation(n)];
-        let request =
-            Request { operations: &operations, at_secs: AT_SECS, fresh: false, resumed_from: Some(Some(base.clone())) };
+        let id = operation(n);
         transact(
             &seat,
             &TestPace::default(),
-            &request,
-            |_| {
-                let commit = batch(&[("resumed", Some("yes"))]);
-                Ok(Decision::Commit { batch: commit, lines: vec![], also: vec![], value: decide().to_owned() })
+            &request(&id, Some(Some(base.clone()))),
+            |_, _| {
+                let (batch, operations) = (batch(&[("resumed", Some("yes"))]), vec![id.clone()]);
+                let value = decide().to_owned();
+                Ok(Decision::Commit { batch, lines: vec![], operations, also: vec![], value })
             },
             |snapshot| Ok(format!("recovered {:?}", snapshot.get(&key("k"))?.map(String::from_utf8))),
         )
@@ -864,7 +875,7 @@ fn having_met_others_makes_the_next_operation_ask_first<W: World>(world: &W) {
         if std::mem::take(&mut first) {
             meanwhile(&one, 3, &[("k", Some("3"))]);
         }
-        Ok(Decision::Commit { batch: batch(&[("k2", Some("2"))]), lines: vec![], also: vec![], value: () })
+        Ok(commit(batch(&[("k2", Some("2"))]), vec![], ()))
     });
     met.expect("the second attempt wins");
     // Where there is nobody to ask there is nothing to remember.
@@ -873,7 +884,7 @@ fn having_met_others_makes_the_next_operation_ask_first<W: World>(world: &W) {
     let mut seen = Vec::new();
     let asked = run(&two, &TestPace::default(), 5, |snapshot| {
         seen.push(snapshot.map(|snapshot| snapshot.get(&key("k"))).transpose()?.flatten());
-        Ok(Decision::Commit { batch: batch(&[("k2", Some("5"))]), lines: vec![], also: vec![], value: () })
+        Ok(commit(batch(&[("k2", Some("5"))]), vec![], ()))
     });
     assert_eq!(asked.expect("published").pushes, 1);
     assert_eq!(seen, [Some(b"4".to_vec())], "it is decided once, on the present version");
@@ -1044,7 +1055,7 @@ fn many_writers(world: &Repositories, writers: u64, each: u64) -> u32 {
                         let count: u64 = String::from_utf8_lossy(&count).parse().expect("a number");
                         let (own, next) = (format!("done/{writer}-{nth}"), (count + 1).to_string());
                         let changes = batch(&[("count", Some(&next)), (&own, Some(&next))]);
-                        Ok(Decision::Commit { batch: changes, lines: vec![], also: vec![], value: () })
+                        Ok(commit(changes, vec![], ()))
                     });
                     done.expect("everybody gets through in the end").pushes
                 };
@@ -1126,7 +1137,7 @@ fn refusal(world: &Repositories, also: &[RefUpdate], seat: &Seat<GitStore>) -> (
     let (mut decided, pace) = (0, TestPace::default());
     let told = run(seat, &pace, 77, |_| {
         decided += 1;
-        Ok(Decision::Commit { batch: batch(&[("k", Some("77"))]), lines: vec![], also: also.to_vec(), value: () })
+        Ok(commit(batch(&[("k", Some("77"))]), also.to_vec(), ()))
     });
     assert_eq!((decided, seat.publications.get(), pace.pauses.get()), (1, 1, 0), "trying again is of no use: {told:?}");
     assert_eq!((world.at_truth(BOARD), world.at_truth(SIDE)), before, "nothing moves");
@@ -1212,9 +1223,7 @@ fn a_lock_file_that_stays_is_named() {
         let (before, published) = (tip(&seat), seat.publications.get());
         let lock = leave_lock(world, BOARD);
         let pace = TestPace::default();
-        let told = run(&seat, &pace, 2, |_| {
-            Ok(Decision::Commit { batch: batch(&[("k", Some("2"))]), lines: vec![], also: vec![], value: () })
-        });
+        let told = run(&seat, &pace, 2, |_| Ok(commit(batch(&[("k", Some("2"))]), vec![], ())));
         assert!(
             matches!(&told, Err(TransactError::Locked { reason }) if reason.contains("refs/scrum/board.lock")),
             "{told:?}"
@@ -1250,9 +1259,7 @@ fn a_lock_file_that_goes_away_meanwhile_only_costs_time() {
         *pace.on_pause.borrow_mut() = Some(Box::new(move || {
             let _ = fs::remove_file(&lock);
         }));
-        let done = run(&seat, &pace, 2, |_| {
-            Ok(Decision::Commit { batch: batch(&[("k", Some("2"))]), lines: vec![], also: vec![], value: () })
-        });
+        let done = run(&seat, &pace, 2, |_| Ok(commit(batch(&[("k", Some("2"))]), vec![], ())));
         assert_eq!(done.expect("the second attempt gets through").pushes, 2);
         assert_eq!(applied(&seat), exactly_once([1, 2]));
         // A lock on the packed refs is in the way of deletes only.
@@ -1324,9 +1331,11 @@ fn a_server_that_breaks_down_in_the_middle_leaves_an_unknown_outcome() {
     assert!(matches!(told, Err(TransactError::Unknown { .. })), "{told:?}");
     // Asked again when it is back, with the same operation, it knows.
     world.http().set_fault(ServerFault::None);
-    let operations = [operation(2)];
-    let request = Request { operations: &operations, at_secs: AT_SECS, fresh: false, resumed_from: Some(Some(base)) };
-    let decide = |_: Option<&Snapshot<'_, _>>| -> Result<Decision<&str>, Fault> { panic!("it was applied already") };
+    let id = operation(2);
+    let request = request(&id, Some(Some(base)));
+    let decide = |_: Option<&Snapshot<'_, _>>, _: &Round<'_>| -> Result<Decision<&str>, Fault> {
+        panic!("it was applied already")
+    };
     let found = transact(&seat, &TestPace::default(), &request, decide, |_| Ok("found"));
     assert_eq!(found.expect("found").value, "found");
     assert_eq!(applied(&seat), exactly_once([1, 2]));

@@ -31,7 +31,8 @@ impl Checker {
             }
             Promise::Denied { by, begun, why } => {
                 for id in begun {
-                    if let Some((_, recorded)) = self.operations.get(&id) {
+                    let recorded = self.operations.get(&id).map(|(_, recorded)| recorded);
+                    if let Some(recorded) = recorded.filter(|recorded| recorded.outcome != Outcome::Refused) {
                         return Err(format!("{by} was told {why}, but {recorded:?} was applied"));
                     }
                     self.denied.insert(id, format!("{by} was told {why}"));

@@ -9,7 +9,7 @@ use std::rc::Rc;
 use git_scrum::domain::board::{Board, MemoryBoard};
 use git_scrum::domain::invariants::check_invariants;
 use git_scrum::domain::{
-    Car, Claim, Command, Fence, Grant, Holder, LockMode, ObjectId, Operation, OperationId, Outcome, TaskId, rules,
+    Car, Claim, Command, Fence, Grant, Holder, LockMode, ObjectId, Operation, OperationId, Outcome, Stop, TaskId, rules,
 };
 use git_scrum::ledger::{Message, RefUpdate, Snapshot, Version};
 use git_scrum::record::{Recorded, load_board, recorded_operations};
@@ -99,13 +99,13 @@ impl Checker {
             self.look_at_memory(world, update)?;
         }
         if let Some(update) = find(TARGET_REF) {
-            self.look_at_target(world, update, applied.as_ref(), &moved.by)?;
+            self.look_at_target(world, update, applied.as_deref(), &moved.by)?;
         }
         Ok(())
     }
 
-    /// The chain is linear, each version holds one operation that no other holds, and that operation made it.
-    fn look_at_board(&mut self, world: &World, update: &RefUpdate) -> Result<Recorded, String> {
+    /// The chain is linear, each version holds operations that no other holds, and those made it.
+    fn look_at_board(&mut self, world: &World, update: &RefUpdate) -> Result<Vec<Recorded>, String> {
         let tip = Version(update.new.clone().ok_or("the board was removed")?);
         let commit = world.ledger_commit(&tip).map_err(|fault| fault.to_string())?;
         ensure!(commit.parent.map(|parent| parent.0) == update.old, "the chain forks at {tip}");
@@ -115,14 +115,36 @@ impl Checker {
         let recorded = recorded_operations(&snapshot).map_err(|fault| fault.to_string())?;
         let named: Vec<&str> = Message::operations_in(&commit.message).collect();
         let held: Vec<&str> = recorded.iter().map(|recorded| recorded.operation.id.as_str()).collect();
-        ensure!(named == held && held.len() == 1, "{tip} names operations {named:?} and holds {held:?}");
-        let recorded = recorded.into_iter().next().expect("one was counted");
+        ensure!(named == held && !held.is_empty(), "{tip} names operations {named:?} and holds {held:?}");
+        if held.len() > 1 {
+            world.count("board: versions of several operations");
+        }
+        for recorded in &recorded {
+            self.look_at_operation(world, &tip, recorded)?;
+        }
+        let (loaded, astray) = load_board(&snapshot).map_err(|fault| fault.to_string())?;
+        ensure!(astray.is_empty(), "the index is astray: {astray:?}");
+        ensure!(loaded == self.board, "the records are not what the operations made, after {recorded:?}");
+        let wrong = check_invariants(&loaded);
+        ensure!(wrong.is_empty(), "after {recorded:?}: {wrong:?}");
+        self.versions += 1;
+        Ok(recorded)
+    }
+
+    fn look_at_operation(&mut self, world: &World, tip: &Version, recorded: &Recorded) -> Checked {
         let id = recorded.operation.id.clone();
         ensure!(!self.operations.contains_key(&id), "operation {id} was applied twice: {:?}", recorded.operation);
+        if recorded.outcome == Outcome::Refused {
+            world.count("board: recorded refusals");
+            let ruling = rules::decide(&self.board, &recorded.operation);
+            ensure!(matches!(ruling, Err(Stop::Refused(_))), "a replay allows {recorded:?}: {ruling:?}");
+            self.operations.insert(id, (tip.clone(), recorded.clone()));
+            return Ok(());
+        }
         if let Some(why) = self.denied.get(&id) {
             return Err(format!("{id} was applied after its asker was told that it was not: {why}"));
         }
-        self.before(world, &recorded)?;
+        self.before(world, recorded)?;
         match rules::decide(&self.board, &recorded.operation) {
             Ok((changes, outcome)) => {
                 ensure!(outcome == recorded.outcome, "a replay gives {outcome:?}, recorded is {recorded:?}");
@@ -130,16 +152,10 @@ impl Checker {
             }
             Err(stop) => return Err(format!("a replay refuses {recorded:?}: {stop:?}")),
         }
-        self.after(world, &recorded)?;
+        self.after(world, recorded)?;
         world.count(&format!("board: {}", verb(&recorded.operation.command)));
-        let (loaded, astray) = load_board(&snapshot).map_err(|fault| fault.to_string())?;
-        ensure!(astray.is_empty(), "the index is astray: {astray:?}");
-        ensure!(loaded == self.board, "the records are not what the operations made, after {recorded:?}");
-        let wrong = check_invariants(&loaded);
-        ensure!(wrong.is_empty(), "after {recorded:?}: {wrong:?}");
-        self.versions += 1;
-        self.operations.insert(id, (tip, recorded.clone()));
-        Ok(recorded)
+        self.operations.insert(id, (tip.clone(), recorded.clone()));
+        Ok(())
     }
 
     fn claim_of(&self, task: &TaskId) -> Option<Claim> {
@@ -263,7 +279,7 @@ impl Checker {
     }
 
     /// The target moves forward only, and only by a landing of a green commit or by the one who knows no better.
-    fn look_at_target(&self, world: &World, update: &RefUpdate, applied: Option<&Recorded>, by: &str) -> Checked {
+    fn look_at_target(&self, world: &World, update: &RefUpdate, applied: Option<&[Recorded]>, by: &str) -> Checked {
         let id = |text: &Option<String>| text.as_ref().and_then(|text| ObjectId::parse(text).ok());
         let (from, to) = (id(&update.old).ok_or("the target was made anew")?, id(&update.new).ok_or("it was removed")?);
         let commits = world.commits.borrow();
@@ -272,7 +288,8 @@ impl Checker {
             return Ok(());
         }
         let landed = |recorded: &Recorded| matches!(&recorded.operation.command, Command::Land { from: f, to: t, .. } if *f == from && *t == to);
-        let allowed = applied.map_or(self.announced.contains(&(from.clone(), to.clone())), landed);
+        let announced = self.announced.contains(&(from.clone(), to.clone()));
+        let allowed = applied.map_or(announced, |applied| applied.iter().any(landed));
         ensure!(allowed, "the target moves from {from} to {to} without a landing");
         ensure!(commits.is_green(&to), "{to} landed and does not pass");
         let Ok(verdict) = self.board.verdict(&commits.tree(&to));

@@ -1,17 +1,22 @@
 //! The way to the server and back, where everything that can go wrong does: every push of a ledger or of the code, and
 //! every fetch, goes through here.
 
-use git_scrum::ledger::{Fault, Outcome, RefUpdate, Version};
+use git_scrum::ledger::{Fault, Offer, Outcome, RefUpdate, Version};
 
 use crate::process::Process;
 use crate::trouble::Trouble;
-use crate::world::{TARGET_REF, spell};
+use crate::world::{HOSTS, TARGET_REF, spell};
 
 impl Process<'_> {
     /// Pushes: all updates or none.
     pub fn push(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
+        self.push_beside(updates, &[])
+    }
+
+    /// The same, and `loose` beside it, each by itself.
+    pub fn push_beside(&self, updates: &[RefUpdate], loose: &[RefUpdate]) -> Result<Outcome, Fault> {
         let world = &self.world;
-        self.step(|| format!("pushes {}", spell(updates)));
+        self.step(|| format!("pushes {} beside {}", spell(updates), spell(loose)));
         if world.strikes(Trouble::NetworkInPush) {
             return Err(self.unreachable());
         }
@@ -19,7 +24,7 @@ impl Process<'_> {
             world.struck(Trouble::NotAtomic);
             return Ok(Outcome::NotAtomic);
         }
-        if world.strikes(Trouble::RefusedPush) {
+        if !updates.is_empty() && world.strikes(Trouble::RefusedPush) {
             let refused = &updates[world.below(updates.len() as u64) as usize];
             return Ok(Outcome::Refused { ref_name: refused.name.clone(), reason: "declined by a hook".to_owned() });
         }
@@ -27,21 +32,21 @@ impl Process<'_> {
             return Ok(Outcome::Locked { reason: "Unable to create x.lock: File exists".to_owned() });
         }
         self.pushing.set(true);
-        let outcome = self.deliver(updates);
+        let outcome = self.deliver(updates, loose);
         self.step(|| format!("hears of {}: {outcome:?}", spell(updates)));
         self.pushing.set(false);
         Ok(outcome)
     }
 
     /// Sends a push that leaves this machine.
-    fn deliver(&self, updates: &[RefUpdate]) -> Outcome {
+    fn deliver(&self, updates: &[RefUpdate], loose: &[RefUpdate]) -> Outcome {
         let world = &self.world;
         let unknown = |why: &str| Outcome::Unknown { reason: why.to_owned() };
         // As git does, leave out what is there already, without a look at its lease (GIT_FACTS 1 and 2).
         let updates: Vec<RefUpdate> =
             updates.iter().filter(|update| world.read_ref(&update.name) != update.new).cloned().collect();
         let updates = updates.as_slice();
-        if updates.is_empty() {
+        if updates.is_empty() && loose.is_empty() {
             world.count("push: up to date");
             return Outcome::Applied;
         }
@@ -49,14 +54,22 @@ impl Process<'_> {
             return unknown("the connection was reset");
         }
         if world.strikes(Trouble::LatePush) {
-            world.send_late(updates, &self.who);
+            world.send_late(updates, loose, &self.who);
             return unknown("the server did not answer in time");
         }
         // Whether the sender is killed before or after it arrives is decided by where it is killed.
         self.step(|| "waits for the server".to_owned());
+        // The server takes one ref after the other, in an order of its own.
+        let offers_first = world.percent(50);
+        if offers_first {
+            world.carry_out_loose(loose);
+        }
         let result = world.carry_out(updates, &self.who);
+        if !offers_first {
+            world.carry_out_loose(loose);
+        }
         if world.strikes(Trouble::DoublePush) {
-            world.send_late(updates, &self.who);
+            world.send_late(updates, loose, &self.who);
         }
         if world.strikes(Trouble::LostAnswer) {
             return unknown("the connection was closed");
@@ -66,6 +79,25 @@ impl Process<'_> {
             // The ledger's own ref comes first in `updates`, and is named when several were lost.
             Err(astray) => Outcome::Lost { ref_name: astray[0].clone() },
         }
+    }
+
+    /// What other hosts offer, as far as the server shows it.
+    pub fn fetch_offers(&self) -> Vec<Offer> {
+        let own = format!("{HOSTS}{}", self.machine.name);
+        let remote = self.world.remote.borrow();
+        let hosts = remote.past.keys().filter(|name| name.starts_with(HOSTS) && **name != own);
+        hosts
+            .filter_map(|name| {
+                let mut at = remote.refs.get(name).cloned();
+                if self.world.strikes(Trouble::StaleOffer) {
+                    let past = &remote.past[name];
+                    at = past.iter().rev().nth(self.world.below(past.len().min(4) as u64) as usize).cloned();
+                }
+                let version = at?;
+                let (at_secs, intents) = remote.offers[&version].clone();
+                Some(Offer { ref_name: name.clone(), version: Version(version), at_secs, intents })
+            })
+            .collect()
     }
 
     /// Asks the server for the version of a ledger; `seen` is what this clone knows of it.

@@ -10,7 +10,7 @@ use corosensei::Yielder;
 use git_scrum::domain::{Branch, ObjectId, OperationId, Timestamp};
 use git_scrum::engine::ports::Host;
 use git_scrum::engine::{Journal, Resumed};
-use git_scrum::ledger::{Fault, Pace, Version};
+use git_scrum::ledger::{Fault, Intent, Pace, Version};
 
 use crate::trouble::Trouble;
 use crate::world::World;
@@ -38,6 +38,18 @@ struct UnderWay {
     process: u64,
 }
 
+/// A process that waits for its turn, on disk.
+pub struct Waiting {
+    /// What it waits for.
+    pub intent: Intent,
+    /// Whether somebody has tried to have it applied.
+    pub tried: bool,
+    /// The version that it was applied in, once it was told.
+    pub served: Option<Version>,
+    /// The process.
+    pub process: u64,
+}
+
 /// One clone on one host, as it is on disk.
 pub struct Machine {
     /// Its name.
@@ -50,6 +62,10 @@ pub struct Machine {
     pub memory: Cache,
     /// The process whose turn it is.
     pub turn: Cell<Option<u64>>,
+    /// Processes that wait for theirs, by operation.
+    pub waiting: RefCell<BTreeMap<String, Waiting>>,
+    /// Whether it has an offer out.
+    pub offered: Cell<bool>,
     /// Its branches.
     pub branches: RefCell<BTreeMap<Branch, ObjectId>>,
     /// Every commit its branches were at.
@@ -80,6 +96,8 @@ impl Machine {
             board: Cache::default(),
             memory: Cache::default(),
             turn: Cell::new(None),
+            waiting: RefCell::default(),
+            offered: Cell::new(false),
             branches: RefCell::default(),
             reflog: RefCell::default(),
             tracking: RefCell::default(),

@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
-use git_scrum::ledger::{Batch, ChainEntry, Fault, Key, Message, Outcome, RefUpdate, Store, Version};
+use git_scrum::ledger::{
+    Batch, ChainEntry, Fault, Intent, Key, Message, Offer, Offering, Outcome, Pending, RefUpdate, Store, Turn, Version,
+};
 
-use crate::process::{Cache, Process};
+use crate::process::{Cache, Process, Waiting};
 use crate::trouble::Trouble;
-use crate::world::{BOARD, LedgerCommit, MEMORY, World};
+use crate::world::{BOARD, HOSTS, LedgerCommit, MEMORY, World};
 
 /// How often a process looks whether it is its turn.
 const TURN_POLL_MS: u64 = 4_000;
@@ -36,6 +38,23 @@ impl<'p> SimStore<'p> {
 
     fn world(&self) -> &World {
         &self.process.world
+    }
+
+    fn own_update(&self, old: Option<&Version>, new: &Version) -> RefUpdate {
+        let (old, new) = (old.map(|version| version.0.clone()), Some(new.0.clone()));
+        RefUpdate { name: self.ref_name.to_owned(), old, new }
+    }
+
+    fn own_offer(&self, intents: &[Intent], at_secs: u64) -> Option<RefUpdate> {
+        let machine = &self.process.machine;
+        if !machine.offered.replace(!intents.is_empty()) && intents.is_empty() {
+            return None;
+        }
+        let text = format!("{at_secs} {intents:?}");
+        let version = crate::commits::hash(&[text.as_str()]).as_str().to_owned();
+        let new = (!intents.is_empty()).then(|| version.clone());
+        self.world().remote.borrow_mut().offers.insert(version, (at_secs, intents.to_vec()));
+        Some(RefUpdate { name: format!("{HOSTS}{}", machine.name), old: None, new })
     }
 }
 
@@ -124,12 +143,7 @@ impl Store for SimStore<'_> {
     }
 
     fn publish(&self, old: Option<&Version>, new: &Version, also: &[RefUpdate]) -> Result<Outcome, Fault> {
-        let own = RefUpdate {
-            name: self.ref_name.to_owned(),
-            old: old.map(|version| version.0.clone()),
-            new: Some(new.0.clone()),
-        };
-        let updates: Vec<RefUpdate> = std::iter::once(own).chain(also.iter().cloned()).collect();
+        let updates: Vec<RefUpdate> = std::iter::once(self.own_update(old, new)).chain(also.iter().cloned()).collect();
         let outcome = self.process.push(&updates)?;
         if outcome == Outcome::Applied {
             *self.cache().seen.borrow_mut() = Some(new.clone());
@@ -147,6 +161,90 @@ impl Store for SimStore<'_> {
 
     fn set_contended(&self, contended: bool) {
         self.cache().contended.set(contended);
+    }
+
+    fn in_turn_or_served<R>(&self, intent: &Intent, work: impl FnOnce(bool) -> R) -> Result<Turn<R>, Fault> {
+        let machine = &self.process.machine;
+        let served = || machine.waiting.borrow().get(&intent.id).and_then(|waiting| waiting.served.clone());
+        let mut queued = false;
+        while machine.turn.get().is_some() {
+            if !queued {
+                self.world().struck(Trouble::Queueing);
+                let (intent, process) = (intent.clone(), self.process.number);
+                let waiting = Waiting { intent, tried: false, served: None, process };
+                machine.waiting.borrow_mut().insert(waiting.intent.id.clone(), waiting);
+                queued = true;
+            }
+            if served().is_some() {
+                break;
+            }
+            self.process.sleep_ms(self.world().between(1, TURN_POLL_MS));
+        }
+        let served = served();
+        let waited = machine.waiting.borrow_mut().remove(&intent.id);
+        if let Some(version) = served {
+            self.world().count("turn: served by another process");
+            return Ok(Turn::Served(version));
+        }
+        machine.turn.set(Some(self.process.number));
+        let result = work(waited.is_some_and(|waiting| waiting.tried));
+        machine.turn.set(None);
+        Ok(Turn::Own(result))
+    }
+
+    fn waiting(&self) -> Result<Vec<Pending>, Fault> {
+        self.process.step(|| "looks who waits".to_owned());
+        let alive = self.world().alive.borrow();
+        let mut waiting = self.process.machine.waiting.borrow_mut();
+        waiting.retain(|_, waiting| alive.contains(&waiting.process));
+        let unserved = waiting.values().filter(|waiting| waiting.served.is_none());
+        Ok(unserved.map(|waiting| Pending { intent: waiting.intent.clone(), binding: waiting.tried }).collect())
+    }
+
+    fn try_for(&self, waiting: &[&str]) -> Result<(), Fault> {
+        let mut seats = self.process.machine.waiting.borrow_mut();
+        for id in waiting {
+            seats.entry((*id).to_owned()).and_modify(|waiting| waiting.tried = true);
+        }
+        Ok(())
+    }
+
+    fn serve(&self, id: &str, version: &Version) {
+        let mut seats = self.process.machine.waiting.borrow_mut();
+        seats.entry(id.to_owned()).and_modify(|waiting| waiting.served = Some(version.clone()));
+    }
+
+    fn exchanges(&self) -> bool {
+        self.ref_name == BOARD
+    }
+
+    fn gather(&self) -> Result<(Option<Version>, Vec<Offer>), Fault> {
+        let offers = self.process.fetch_offers();
+        Ok((self.refresh()?, offers))
+    }
+
+    fn publish_offering(
+        &self,
+        old: Option<&Version>,
+        new: &Version,
+        offering: &Offering<'_>,
+    ) -> Result<Outcome, Fault> {
+        let remove =
+            |offer: &Offer| RefUpdate { name: offer.ref_name.clone(), old: Some(offer.version.0.clone()), new: None };
+        self.world().count(if offering.intents.is_empty() { "push: alone" } else { "push: with an offer" });
+        let mut loose: Vec<RefUpdate> = offering.settled.iter().map(remove).collect();
+        loose.extend(self.own_offer(offering.intents, offering.at_secs));
+        let outcome = self.process.push_beside(&[self.own_update(old, new)], &loose)?;
+        if outcome == Outcome::Applied {
+            *self.cache().seen.borrow_mut() = Some(new.clone());
+        }
+        Ok(outcome)
+    }
+
+    fn offer(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
+        let loose: Vec<RefUpdate> = self.own_offer(intents, at_secs).into_iter().collect();
+        self.world().count("push: an offer only");
+        self.process.push_beside(&[], &loose).map(|_| ())
     }
 }
 

@@ -29,6 +29,8 @@ pub enum Trouble {
     StaleLedger,
     /// A fetch gives an older head of a target than there is.
     StaleTarget,
+    /// A fetch gives an older offer of a host than there is, or one that was taken back.
+    StaleOffer,
     /// A process is killed.
     Crash,
     /// A process is killed between sending a push and hearing of it.
@@ -57,7 +59,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every kind, with the most times in a thousand that it strikes where it can.
-    pub const ALL: [(Trouble, u32); 23] = [
+    pub const ALL: [(Trouble, u32); 24] = [
         (Trouble::LostPush, 80),
         (Trouble::LostAnswer, 100),
         (Trouble::LatePush, 100),
@@ -69,6 +71,7 @@ impl Trouble {
         (Trouble::NotAtomic, 0),
         (Trouble::StaleLedger, 250),
         (Trouble::StaleTarget, 250),
+        (Trouble::StaleOffer, 250),
         (Trouble::Crash, 25),
         (Trouble::CrashInPush, 80),
         (Trouble::Pause, 8),

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use git_scrum::ledger::{Fault, RefUpdate, Version};
+use git_scrum::ledger::{Fault, Intent, RefUpdate, Version};
 
 use crate::commits::Commits;
 use crate::promises::Promises;
@@ -16,6 +16,8 @@ use crate::trouble::{Plan, Tally, Trouble};
 
 /// The ref of the board.
 pub const BOARD: &str = "refs/scrum/board";
+/// What begins the name of a host's ref.
+pub const HOSTS: &str = "refs/scrum/hosts/";
 /// The ref of project memory.
 pub const MEMORY: &str = "refs/scrum/memory";
 /// The branch that work lands on.
@@ -42,6 +44,7 @@ pub struct LedgerCommit {
 struct InFlight {
     arrives_ms: u64,
     updates: Vec<RefUpdate>,
+    loose: Vec<RefUpdate>,
     by: String,
 }
 
@@ -60,6 +63,8 @@ pub struct Remote {
     pub refs: BTreeMap<String, String>,
     /// Every version of a ledger that anybody wrote.
     pub ledger: BTreeMap<Version, LedgerCommit>,
+    /// Every offer that anybody wrote: when, and what it asks.
+    pub offers: BTreeMap<String, (u64, Vec<Intent>)>,
     /// The values each ref has had, in order.
     pub past: BTreeMap<String, Vec<String>>,
     in_flight: Vec<InFlight>,
@@ -204,12 +209,29 @@ impl World {
         Ok(())
     }
 
+    /// Carries out what a push does beside its own business: each ref by itself, and from any value unless one is named.
+    pub fn carry_out_loose(&self, loose: &[RefUpdate]) {
+        let mut remote = self.remote.borrow_mut();
+        for update in loose {
+            if update.old.is_some() && remote.refs.get(&update.name) != update.old.as_ref() {
+                continue;
+            }
+            match &update.new {
+                Some(new) => {
+                    remote.refs.insert(update.name.clone(), new.clone());
+                    remote.past.entry(update.name.clone()).or_default().push(new.clone());
+                }
+                None => drop(remote.refs.remove(&update.name)),
+            }
+        }
+    }
+
     /// Has a push arrive later.
-    pub fn send_late(&self, updates: &[RefUpdate], by: &str) {
+    pub fn send_late(&self, updates: &[RefUpdate], loose: &[RefUpdate], by: &str) {
         // Long after its sender gave up, yet sooner than a request of a killed process is forgotten.
         let ceiling_ms = if self.percent(50) { 3_000 } else { 400_000 };
         let arrives_ms = self.now_ms() + self.between(1, ceiling_ms);
-        let push = InFlight { arrives_ms, updates: updates.to_vec(), by: by.to_owned() };
+        let push = InFlight { arrives_ms, updates: updates.to_vec(), loose: loose.to_vec(), by: by.to_owned() };
         self.remote.borrow_mut().in_flight.push(push);
     }
 
@@ -226,6 +248,7 @@ impl World {
                 index.map(|index| remote.in_flight.remove(index))
             };
             let Some(push) = due else { return };
+            self.carry_out_loose(&push.loose);
             let result = self.carry_out(&push.updates, &push.by);
             self.trace(|| format!("a push of {} arrives late: {} {result:?}", push.by, spell(&push.updates)));
         }

@@ -299,6 +299,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
         ("edit-least", Command::Edit { task: task(), edit: TaskEdit::default() }, changed(task())),
         ("cancel", Command::Cancel { task: task(), reason: Some(AWKWARD.into()) }, changed(task())),
         ("cancel-least", Command::Cancel { task: task(), reason: None }, changed(task())),
+        ("reopen-refused", Command::Reopen { task: task() }, Outcome::Refused),
         ("reopen", Command::Reopen { task: task() }, changed(task())),
         ("block", Command::Block { task: task(), reason: "wait".into() }, changed(task())),
         ("unblock", Command::Unblock { task: task() }, changed(task())),

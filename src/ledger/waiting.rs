@@ -1,0 +1,149 @@
+//! The processes of one clone that wait for their turn, and what they wait for: files in one directory.
+//!
+//! Guarantees: a file that nobody has locked belongs to a process that is gone, and is nobody's intent; a process that
+//! was served finds the version, whatever becomes of the one that served it.
+
+#![expect(clippy::disallowed_methods, reason = "an adapter: it owns the files of the clone's state directory")]
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+
+use super::{Fault, Intent, Pending, VALUE_BYTES_MAX, Version};
+
+/// How many waiting operations are taken along at once.
+const TAKEN_MAX: usize = 256;
+/// The end of the name of an intent that somebody has tried to apply.
+const TRIED: &str = ".tried";
+/// The end of the name of a file that holds the version that an operation was applied in.
+const SERVED: &str = ".served";
+
+/// The processes of one clone that wait.
+pub(super) struct WaitingRoom {
+    directory: PathBuf,
+}
+
+/// One of them: its files are removed when this is dropped.
+pub(super) struct Seat {
+    path: PathBuf,
+    _locked: File,
+}
+
+impl WaitingRoom {
+    /// The processes of the clone whose state directory this is.
+    pub(super) fn new(state_dir: &Path) -> WaitingRoom {
+        WaitingRoom { directory: state_dir.join("waiting") }
+    }
+
+    /// Makes it known that this process waits for `intent`.
+    pub(super) fn enter(&self, intent: &Intent) -> Result<Seat, Fault> {
+        let failed = |error: std::io::Error| Fault::io(format!("cannot write to {}", self.directory.display()), error);
+        fs::create_dir_all(&self.directory).map_err(failed)?;
+        // Locked and written before it gets the name under which others look for it.
+        let file = tempfile::NamedTempFile::new_in(&self.directory).map_err(failed)?;
+        flock(file.as_file(), FlockOperation::NonBlockingLockExclusive)
+            .map_err(|error| Fault::io("locking an intent of our own", error))?;
+        let text = [intent.base.0.as_bytes(), b"\n", &intent.payload].concat();
+        fs::write(file.path(), text).map_err(failed)?;
+        let path = self.directory.join(&intent.id);
+        let locked = file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(Seat { path, _locked: locked })
+    }
+
+    /// What live processes wait for. Removes what dead ones have left.
+    pub(super) fn list(&self) -> Vec<Pending> {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return Vec::new() };
+        let mut paths: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
+        paths.sort_unstable();
+        let mut waiting = Vec::new();
+        for path in paths {
+            let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            let id = name.strip_suffix(TRIED).unwrap_or(&name);
+            if name.ends_with(SERVED) {
+                let seat = path.with_extension("");
+                if !seat.exists() && !tried(&seat).exists() {
+                    // Whoever was served is gone. If it is just leaving, it removes the file itself.
+                    let _ = fs::remove_file(&path);
+                }
+                continue;
+            }
+            let Ok(file) = File::open(&path) else { continue };
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+                let _ = fs::remove_file(&path);
+                continue;
+            }
+            let small = file.metadata().is_ok_and(|data| data.len() <= 2 * VALUE_BYTES_MAX as u64);
+            if small
+                && is_id(id)
+                && waiting.len() < TAKEN_MAX
+                && let Ok(text) = fs::read(&path)
+                && let Some(end) = text.iter().position(|byte| *byte == b'\n')
+                && let Ok(base) = std::str::from_utf8(&text[..end])
+            {
+                let base = Version(base.to_owned());
+                let intent = Intent { id: id.to_owned(), base, payload: text[end + 1..].to_vec() };
+                waiting.push(Pending { intent, binding: name.ends_with(TRIED) });
+            }
+        }
+        waiting
+    }
+
+    /// Notes that the intents with these ids are being tried.
+    pub(super) fn try_for(&self, ids: &[&str]) -> Result<(), Fault> {
+        for id in ids {
+            let seat = self.directory.join(id);
+            match fs::rename(&seat, tried(&seat)) {
+                // Tried before, or gone meanwhile.
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(Fault::io(format!("cannot rename {}", seat.display()), error));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Tells whoever waits for operation `id` that it was applied in `version`.
+    pub(super) fn serve(&self, id: &str, version: &Version) {
+        // If it cannot be told, it finds out by itself when its turn comes.
+        let Ok(file) = tempfile::NamedTempFile::new_in(&self.directory) else { return };
+        if fs::write(file.path(), &version.0).is_ok() {
+            let _ = file.persist(served(&self.directory.join(id)));
+        }
+    }
+}
+
+impl Seat {
+    /// The version that the operation was applied in, once somebody has told.
+    pub(super) fn served(&self) -> Option<Version> {
+        fs::read_to_string(served(&self.path)).ok().map(Version)
+    }
+
+    /// Whether anybody has tried to have it applied.
+    pub(super) fn was_tried(&self) -> bool {
+        tried(&self.path).exists()
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        for path in [self.path.clone(), tried(&self.path), served(&self.path)] {
+            // Mostly there is only one of them; what stays is removed by the next to look.
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+fn tried(seat: &Path) -> PathBuf {
+    seat.with_extension(&TRIED[1..])
+}
+
+fn served(seat: &Path) -> PathBuf {
+    seat.with_extension(&SERVED[1..])
+}
+
+/// Whether a name can be that of an operation: the names of files that are just being written are not.
+fn is_id(name: &str) -> bool {
+    !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
