@@ -30,6 +30,9 @@ use super::sandbox::environment;
 /// The largest request and the largest answer, in bytes.
 const BODY_LIMIT: usize = 512 << 20;
 
+/// How a request that asks for references begins, with protocol 2.
+const LIST: &[u8] = b"command=ls-refs";
+
 /// How long a dropped server waits for its threads.
 const SHUTDOWN: Duration = Duration::from_secs(2);
 
@@ -67,6 +70,8 @@ impl Fault {
 pub struct Requests {
     /// `GET info/refs`, of fetches and of pushes.
     pub info_refs: usize,
+    /// Those of them that begin a push, also one that the client gives up when it sees the references.
+    pub info_refs_of_pushes: usize,
     /// `POST git-upload-pack`: two or more for a fetch with protocol 2, of which the first lists references.
     pub upload_pack: usize,
     /// `POST git-receive-pack`: one for a push. The empty probe that git sends ahead of a large one does not count.
@@ -131,6 +136,17 @@ impl HttpServer {
         self.shared.settings().delay = (fetch, push);
     }
 
+    /// Moves the server away: one fetch takes `fetch` longer in all, and one push that is not given up half-way takes
+    /// `push` longer, with protocol 2. To be added to what [`HttpServer::set_delay`] asks for.
+    ///
+    /// Both consist of two requests that are waited for: `info/refs` and the listing of references, `info/refs` and
+    /// the pack. Half of the time goes to each of the two; and of that, half passes before the request is carried
+    /// out and half before its answer arrives, as on a line. So what a client learns is old by then, and what it asks
+    /// for happens later. Requests do not wait for each other. That objects are fetched, too, takes no more time.
+    pub fn set_distance(&self, fetch: Duration, push: Duration) {
+        self.shared.settings().distance = (fetch, push);
+    }
+
     /// What has been asked so far.
     pub fn requests(&self) -> Requests {
         self.shared.settings().requests
@@ -167,6 +183,8 @@ struct Settings {
     fault: (Fault, usize),
     /// For fetches and for pushes.
     delay: (Duration, Duration),
+    /// For fetches and for pushes.
+    distance: (Duration, Duration),
     requests: Requests,
     log: String,
 }
@@ -177,25 +195,41 @@ impl Shared {
         self.settings.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Counts the request and says what is to go wrong with it and how long its answer takes.
-    fn admit(&self, service: Service) -> (Fault, Duration) {
+    /// Counts the request and says what is to go wrong with it, and how long it and its answer are on their way.
+    fn admit(&self, service: Service) -> (Fault, Way) {
         let mut settings = self.settings();
         match service {
-            Service::InfoRefs { .. } => settings.requests.info_refs += 1,
-            Service::UploadPack => settings.requests.upload_pack += 1,
+            Service::InfoRefs { push } => {
+                settings.requests.info_refs += 1;
+                settings.requests.info_refs_of_pushes += usize::from(push);
+            }
+            Service::UploadPack { .. } => settings.requests.upload_pack += 1,
             Service::ReceivePack => settings.requests.receive_pack += 1,
             Service::ReceivePackProbe | Service::Other => {}
         }
-        let delay = if service.is_push() { settings.delay.1 } else { settings.delay.0 };
+        let (delay, distance) = if service.is_push() {
+            (settings.delay.1, settings.distance.1)
+        } else {
+            (settings.delay.0, settings.distance.0)
+        };
+        let each_way = if service.is_waited_for() { distance / 4 } else { Duration::ZERO };
+        let way = Way { there: each_way, back: each_way + delay };
         let (fault, left) = settings.fault;
         if left == 0 || !fault.strikes(service) {
-            return (Fault::None, delay);
+            return (Fault::None, way);
         }
         if left < usize::MAX {
             settings.fault = (fault, left - 1);
         }
-        (fault, delay)
+        (fault, way)
     }
+}
+
+/// How long a request and its answer are on their way.
+#[derive(Clone, Copy)]
+struct Way {
+    there: Duration,
+    back: Duration,
 }
 
 /// What a request asks for.
@@ -204,7 +238,10 @@ enum Service {
     InfoRefs {
         push: bool,
     },
-    UploadPack,
+    UploadPack {
+        /// Whether it asks for references (protocol 2), not for objects.
+        lists: bool,
+    },
     ReceivePack,
     /// A lone flush packet, sent ahead of a push too large for one buffer to find out whether it is allowed.
     ReceivePackProbe,
@@ -218,7 +255,7 @@ impl Service {
         if path.ends_with("/info/refs") {
             Self::InfoRefs { push: head.uri.query() == Some("service=git-receive-pack") }
         } else if path.ends_with("/git-upload-pack") {
-            Self::UploadPack
+            Self::UploadPack { lists: body.windows(LIST.len()).any(|part| part == LIST) }
         } else if !path.ends_with("/git-receive-pack") {
             Self::Other
         } else if body == b"0000" {
@@ -231,6 +268,11 @@ impl Service {
     fn is_push(self) -> bool {
         matches!(self, Self::InfoRefs { push: true } | Self::ReceivePack | Self::ReceivePackProbe)
     }
+
+    /// Whether it is one of the two requests that every fetch and every push has.
+    fn is_waited_for(self) -> bool {
+        matches!(self, Self::InfoRefs { .. } | Self::UploadPack { lists: true } | Self::ReceivePack)
+    }
 }
 
 async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -240,27 +282,35 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
         return StatusCode::PAYLOAD_TOO_LARGE.into_response();
     };
     let service = Service::of(&head, &body);
-    let (fault, delay) = shared.admit(service);
+    let (fault, way) = shared.admit(service);
     let response = match fault {
         Fault::Unauthorized => (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic realm=\"test\"")]).into_response(),
         Fault::Forbidden => StatusCode::FORBIDDEN.into_response(),
         Fault::BadGatewayBefore => StatusCode::BAD_GATEWAY.into_response(),
         Fault::None | Fault::DropResponse | Fault::BadGatewayAfter => {
             // A task of its own: this one is dropped when the client hangs up.
-            let task = tokio::spawn(carry_out(shared, head, body));
+            let task = tokio::spawn(async move {
+                pass(way.there).await;
+                carry_out(shared, head, body).await
+            });
             task.await.unwrap_or_else(|_| StatusCode::INTERNAL_SERVER_ERROR.into_response())
         }
     };
-    if !delay.is_zero() {
-        // tokio's timer is a feature of its own; a thread of the blocking pool does as well.
-        drop(tokio::task::spawn_blocking(move || thread::sleep(delay)).await);
-    }
+    pass(way.back).await;
     match fault {
         Fault::BadGatewayAfter => StatusCode::BAD_GATEWAY.into_response(),
         // Unwinding the connection's task closes the connection before anything is written to it. This starts no
         // panic hook, so nothing is printed.
         Fault::DropResponse => std::panic::resume_unwind(Box::new("the answer is dropped")),
         _ => response,
+    }
+}
+
+/// Lets time pass.
+async fn pass(time: Duration) {
+    if !time.is_zero() {
+        // tokio's timer is a feature of its own; a thread of the blocking pool does as well.
+        drop(tokio::task::spawn_blocking(move || thread::sleep(time)).await);
     }
 }
 
