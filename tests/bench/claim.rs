@@ -27,7 +27,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use board::{BOARD, Shape};
-use measure::{Samples, Written, loose_objects, pack_bytes, peak_mb, time};
+use measure::{Samples, Written, git, load, loose_objects, pack_bytes, peak_mb, time};
 use support::{RemoteKind, Sandbox, TestRemote};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_git-scrum");
@@ -147,13 +147,6 @@ fn main() {
     if let Some(largest) = arenas.iter().rev().find(|arena| arena.shape.closed > 0) {
         memory(&sandbox, largest);
     }
-}
-
-/// How many processes want a processor (`/proc/loadavg`).
-fn load() -> String {
-    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let processors = std::thread::available_parallelism().map_or(0, std::num::NonZero::get);
-    format!("{} on {processors} processors", text.split(' ').next().unwrap_or("unknown"))
 }
 
 /// One board on one remote, with two clones.
@@ -281,16 +274,6 @@ impl Arena {
         let pushed_bytes = pack_bytes(sandbox, &self.worker, &old, &new);
         Written { objects: after - before, pushed_bytes }
     }
-}
-
-/// The git program by its path. To look for it on a search path that is set for the child, the standard library forks
-/// this process, which has the boards in its memory: that would be measured, too.
-fn git() -> PathBuf {
-    let path = std::env::var_os("PATH").expect("there is a search path");
-    std::env::split_paths(&path)
-        .map(|directory| directory.join("git"))
-        .find(|file| file.is_file())
-        .expect("git is there")
 }
 
 /// Runs a command of the program that is not measured.

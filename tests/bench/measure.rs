@@ -1,7 +1,9 @@
 //! Time, memory and objects of one program run; and what many runs say together.
 
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
@@ -41,10 +43,41 @@ pub fn time(command: &mut Command, codes: &[i32]) -> (Cost, String) {
 /// The processor time of all children that were waited for (`proc(5)`, fields 16 and 17 of `/proc/self/stat`); 0 on
 /// systems without it.
 fn children_cpu_ms() -> f64 {
+    cpu_ms_of(13, 2)
+}
+
+/// The processor time of this process and of all children that were waited for, or 0 (fields 14 to 17).
+pub fn cpu_ms() -> f64 {
+    cpu_ms_of(11, 4)
+}
+
+/// The sum of so many fields of `/proc/self/stat`, of which the first stands this far behind the program's name.
+fn cpu_ms_of(first: usize, count: usize) -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let after_name = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-    let ticks: f64 = after_name.split(' ').skip(13).take(2).filter_map(|field| field.parse::<f64>().ok()).sum();
+    let ticks: f64 = after_name.split(' ').skip(first).take(count).filter_map(|field| field.parse::<f64>().ok()).sum();
     ticks * 10.0
+}
+
+/// How many processes want a processor (`/proc/loadavg`).
+pub fn load() -> String {
+    let text = fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    format!("{} on {} processors", text.split(' ').next().unwrap_or("unknown"), processors())
+}
+
+/// How many processors there are.
+pub fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
+}
+
+/// The git program by its path. To look for it on a search path that is set for the child, the standard library forks
+/// this process, which has the boards in its memory: that would be measured, too.
+pub fn git() -> PathBuf {
+    let path = std::env::var_os("PATH").expect("there is a search path");
+    std::env::split_paths(&path)
+        .map(|directory| directory.join("git"))
+        .find(|file| file.is_file())
+        .expect("git is there")
 }
 
 /// The costs of many runs of one thing.
