@@ -4,6 +4,8 @@
 //! each is streamed into the server's repository by `git fast-import` instead, a part of the tasks to a commit: the
 //! history is shorter than a real one, the last tree is the same.
 
+#![allow(dead_code, reason = "each benchmark uses a part of it")]
+
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
@@ -13,9 +15,10 @@ use std::path::Path;
 use std::process::Stdio;
 
 use git_scrum::domain::claim::{Claim, Lease};
+use git_scrum::domain::command::NewTask;
 use git_scrum::domain::{
-    Branch, Changes, Command, Counters, Fence, Grant, Holder, Label, ObjectId, Operation, OperationId, Outcome,
-    Pattern, Priority, Seconds, Size, Summary, Task, TaskId, TaskState, Timestamp,
+    Branch, Changes, Command, Counters, Draft, Fence, Grant, Holder, Label, ObjectId, Operation, OperationId, Outcome,
+    Pattern, Priority, Seconds, Size, Summary, Task, TaskId, TaskState, Timestamp, rules,
 };
 use git_scrum::ledger::{self, Batch, ChainEntry, Fault, Key, Message, RefUpdate, Snapshot, Store, Version};
 use git_scrum::record::{LedgerBoard, Recorded, encode_changes, encode_operations};
@@ -27,6 +30,8 @@ pub const BOARD: &str = "refs/scrum/board";
 
 /// How many commits a board is written in: one that adds many tasks touches most of its records.
 const COMMITS: u64 = 8;
+/// How many tasks one version of a board adds that the rules have made: at most a thousand.
+const ADDED: u64 = 500;
 /// Fences from one live claim to the next: what lies between was given back or has landed.
 const FENCE_STEP: u64 = 3;
 
@@ -66,6 +71,84 @@ impl Shape {
 
 /// Writes the board of this shape to the bare repository, as one pack.
 pub fn write(sandbox: &Sandbox, bare: &Path, shape: Shape) {
+    let mut maker = Maker::new(shape);
+    import(sandbox, bare, |stream| {
+        let mut seq = 1;
+        while seq <= shape.tasks() {
+            let end = (seq + shape.tasks().div_ceil(COMMITS)).min(shape.tasks() + 1);
+            let last = end > shape.tasks();
+            let (batch, message) = maker.commit(seq..end, last);
+            write_commit(stream, &batch, &message, seq)?;
+            seq = end;
+        }
+        Ok(())
+    });
+}
+
+/// Writes a board of so many small tasks, all of them ready, to the bare repository, as one pack. The rules have made
+/// it: `git scrum log --verify` finds nothing astray.
+pub fn write_ready(sandbox: &Sandbox, bare: &Path, tasks: u64) {
+    let ledger = Latest::default();
+    import(sandbox, bare, |stream| {
+        let (batch, message) = version_of(None, 0, vec![Command::Init { target: parse::<Branch>("main") }]);
+        ledger.apply(&batch);
+        write_commit(stream, &batch, &message, 0)?;
+        let mut first = 1;
+        while first <= tasks {
+            let end = (first + ADDED).min(tasks + 1);
+            let (batch, message) = version_of(Some(&ledger), first, (first..end).map(small_task).collect());
+            ledger.apply(&batch);
+            write_commit(stream, &batch, &message, first)?;
+            first = end;
+        }
+        Ok(())
+    });
+}
+
+/// The batch and the message of the version that applies these commands, the first of which has this number.
+fn version_of(ledger: Option<&Latest>, first: u64, commands: Vec<Command>) -> (Batch, String) {
+    let before = ledger.map(|ledger| Snapshot::new(ledger, Version(String::new())));
+    let board = LedgerBoard::new(before.as_ref());
+    let mut draft = Draft::new(&board);
+    let mut message = Message { lines: Vec::new(), operations: Vec::new(), nonce: format!("{first:032x}") };
+    let mut applied = Vec::new();
+    for (number, command) in (first..).zip(commands) {
+        let operation = Operation {
+            id: OperationId::parse(&format!("{number:032x}")).expect("32 digits"),
+            by: parse::<Holder>("ada@host-a1b2c3"),
+            at: Timestamp::from_secs(1_780_000_000 + number),
+            skew: Seconds(5),
+            command,
+        };
+        let Ok((changes, outcome)) = rules::decide(&draft, &operation) else { panic!("the rules allow {operation:?}") };
+        draft.absorb(changes);
+        message.lines.push(operation.line(&outcome));
+        message.operations.push(operation.id.as_str().to_owned());
+        applied.push(Recorded { operation, outcome });
+    }
+    let mut batch = encode_changes(&board, &draft.into_changes()).expect("memory can be read");
+    encode_operations(before.as_ref(), &applied, &mut batch).expect("memory can be read");
+    (batch, message.to_text())
+}
+
+/// A task with a path that no other has, so that nobody has to pass it over.
+fn small_task(number: u64) -> Command {
+    let part = PARTS[(mix(number) % PARTS.len() as u64) as usize];
+    Command::Add(NewTask {
+        id: None,
+        title: format!("Test the {part}, part {number}"),
+        priority: Priority::P2,
+        kind: Some(parse::<Label>("chore")),
+        size: Some(Size::Small),
+        labels: vec![parse::<Label>(&format!("area/{part}"))],
+        needs: Vec::new(),
+        paths: vec![Pattern::parse(&format!("src/{part}/m{number}/**")).expect("a pattern")],
+        body: String::new(),
+    })
+}
+
+/// Streams what is written into the bare repository, and leaves it as the server's own housekeeping does.
+fn import(sandbox: &Sandbox, bare: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) {
     let mut import = sandbox
         .command("git")
         .args(["fast-import", "--quiet", "--done"])
@@ -74,19 +157,10 @@ pub fn write(sandbox: &Sandbox, bare: &Path, shape: Shape) {
         .spawn()
         .expect("git is installed");
     let mut stream = std::io::BufWriter::new(import.stdin.take().expect("standard input is piped"));
-    let mut maker = Maker::new(shape);
-    let mut seq = 1;
-    while seq <= shape.tasks() {
-        let end = (seq + shape.tasks().div_ceil(COMMITS)).min(shape.tasks() + 1);
-        let last = end > shape.tasks();
-        let (batch, message) = maker.commit(seq..end, last);
-        write_commit(&mut stream, &batch, &message, seq).expect("git fast-import reads");
-        seq = end;
-    }
+    write(&mut stream).expect("git fast-import reads");
     writeln!(stream, "done").and_then(|()| stream.flush()).expect("git fast-import reads");
     drop(stream);
     assert!(import.wait().expect("it was started").success(), "git fast-import failed");
-    // As the server's own housekeeping leaves it.
     sandbox.git(bare, &["repack", "-a", "-d", "-f", "-q"]);
     sandbox.git(bare, &["pack-refs", "--all"]);
 }
@@ -165,7 +239,7 @@ pub fn copy(from: &Path, to: &Path) {
     }
 }
 
-fn write_commit(stream: &mut impl Write, batch: &Batch, message: &str, seq: u64) -> std::io::Result<()> {
+fn write_commit(stream: &mut dyn Write, batch: &Batch, message: &str, seq: u64) -> std::io::Result<()> {
     let at = 1_780_000_000 + seq;
     writeln!(stream, "commit {BOARD}\ncommitter Ada Example <ada@example.test> {at} +0000")?;
     writeln!(stream, "data {}\n{message}", message.len())?;
