@@ -26,7 +26,7 @@ const SEEN: &str = "refs/bench/seen";
 pub enum Mode {
     /// The program, which applies what others have asked for together with its own.
     Combining,
-    /// The program with `scrum.combine=false`: whoever loses asks again, and waits longer each time.
+    /// The program with `scrum.hosts.combine=false`: whoever loses asks again, and waits longer each time.
     Plain,
     /// `git fetch`, `git commit-tree` and `git push` in a loop without a pause, until the push has won.
     Bare,
@@ -105,7 +105,7 @@ impl Arena {
             board::copy(&template.clone, &clone);
             sandbox.git(&clone, &["remote", "set-url", "origin", remote.url()]);
             if mode == Mode::Plain {
-                sandbox.git(&clone, &["config", "scrum.combine", "false"]);
+                sandbox.git(&clone, &["config", "scrum.hosts.combine", "false"]);
             }
             clone
         };
