@@ -10,6 +10,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
+use std::io::Read;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::rc::Rc;
@@ -31,6 +32,8 @@ const BACKWARDS_WAITS: [Duration; 3] = [Duration::from_millis(200), Duration::fr
 const TURN_POLL: Duration = Duration::from_millis(4);
 /// How many settled offers are removed by one push.
 const SWEPT_MAX: usize = 16;
+/// How much is looked at of what a server says to a push.
+const TRACE_BYTES_MAX: u64 = 4 << 20;
 /// How many removed offers are remembered.
 const SWEPT_KEPT_MAX: usize = 1_000;
 
@@ -155,6 +158,44 @@ impl GitStore {
         };
         // Nobody else sets this ref, so whatever it holds may be replaced.
         Ok(Some(RefUpdate { name: hosts.own.clone(), old: None, new }))
+    }
+
+    /// Pushes, and notices whether others have offers out: a host that wins every race would never know that there are
+    /// any, and they would wait for it to stop. The server names all its refs to every push, but git tells nobody but
+    /// its trace. Where that cannot be read nothing is noticed, and nothing else is lost.
+    fn watching_for_others<R>(&self, push: impl FnOnce(&Git) -> R) -> R {
+        let trace = self.state_dir.join("push.trace");
+        let wanted = std::env::var_os("GIT_TRACE_PACKET").is_none();
+        let (Some(hosts), Some(path), true) = (self.hosts.get(), trace.to_str(), wanted) else {
+            return push(&self.git);
+        };
+        let _ = fs::remove_file(&trace);
+        let result = push(&self.git.clone().with_variable("GIT_TRACE_PACKET", path));
+        let mut said = Vec::new();
+        if let Ok(file) = File::open(&trace) {
+            let _ = file.take(TRACE_BYTES_MAX).read_to_end(&mut said);
+            let _ = fs::remove_file(&trace);
+        }
+        let said = String::from_utf8_lossy(&said);
+        if said.split_ascii_whitespace().any(|word| word.starts_with(&hosts.prefix) && !word.starts_with(&hosts.own)) {
+            self.set_contended(true);
+        }
+        result
+    }
+
+    /// What other hosts offered when they were last asked.
+    fn offers_seen(&self) -> Result<Vec<Offer>, Fault> {
+        let Some(HostRefs { prefix, own }) = self.hosts.get() else { return Ok(Vec::new()) };
+        let (seen, own) = (tracking_ref(&self.truth, prefix), tracking_ref(&self.truth, own));
+        let swept = self.swept();
+        let others = self.refs.list(&seen)?.into_iter().filter(|(name, at)| *name != own && !swept.contains(at));
+        let name_there = |name: &str| format!("{prefix}{}", &name[seen.len()..]);
+        Ok(others.map(|(name, commit)| read_offer(&self.objects, name_there(&name), commit)).collect())
+    }
+
+    /// Remembers at which version the offers in the cache were there.
+    fn gathered_file(&self) -> PathBuf {
+        self.state_dir.join("gathered")
     }
 
     /// Offers that were removed, or found to be gone already: the cache goes on showing them.
@@ -328,14 +369,18 @@ impl Store for GitStore {
     }
 
     fn gather(&self) -> Result<(Option<Version>, Vec<Offer>), Fault> {
-        let Some(HostRefs { prefix, own }) = self.hosts.get() else { return Ok((self.refresh()?, Vec::new())) };
-        let (seen, own) = (tracking_ref(&self.truth, prefix), tracking_ref(&self.truth, own));
+        let Some(HostRefs { prefix, .. }) = self.hosts.get() else { return Ok((self.refresh()?, Vec::new())) };
+        let seen = tracking_ref(&self.truth, prefix);
         let version = self.fetch(&[format!("+{prefix}*:{seen}*")])?;
-        let swept = self.swept();
-        let others = self.refs.list(&seen)?.into_iter().filter(|(name, at)| *name != own && !swept.contains(at));
-        let name_there = |name: &str| format!("{prefix}{}", &name[seen.len()..]);
-        let offers = others.map(|(name, commit)| read_offer(&self.objects, name_there(&name), commit));
-        Ok((version, offers.collect()))
+        let tip = version.as_ref().map_or("", |version| &version.0);
+        // Only a hint: without it the next invocation asks again.
+        let _ = fs::write(self.gathered_file(), tip);
+        Ok((version, self.offers_seen()?))
+    }
+
+    fn gathered(&self) -> Result<Option<Vec<Offer>>, Fault> {
+        let at = fs::read_to_string(self.gathered_file()).ok().map(Version);
+        if at.is_some() && at == self.cached()? { self.offers_seen().map(Some) } else { Ok(None) }
     }
 
     fn publish_offering(
@@ -351,7 +396,8 @@ impl Store for GitStore {
         let mut loose: Vec<RefUpdate> = settled.iter().map(remove).collect();
         loose.extend(self.own_offer(offering.intents, offering.at_secs)?);
         let updates = [self.own_update(old, new)];
-        let report = self.git.push_beside(url, &updates, false, &loose, |name| tracking_ref(&self.truth, name));
+        let push = |git: &Git| git.push_beside(url, &updates, false, &loose, |name| tracking_ref(&self.truth, name));
+        let report = if self.contended() { push(&self.git) } else { self.watching_for_others(push) };
         let report = report.map_err(|error| Fault::io("pushing", error))?;
         self.remember_swept(settled);
         self.judge(&updates, &report)

@@ -319,6 +319,11 @@ pub trait Store {
         Ok((self.refresh()?, Vec::new()))
     }
 
+    /// What other hosts offered when the truth was last asked for it, if that was when it gave the cached version.
+    fn gathered(&self) -> Result<Option<Vec<Offer>>, Fault> {
+        Ok(None)
+    }
+
     /// As [`Store::publish`] without other refs; and in the same push, whatever becomes of the ledger, this host's
     /// offer is replaced, and others' are removed.
     fn publish_offering(

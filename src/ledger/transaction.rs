@@ -147,6 +147,10 @@ const DOUBTFUL_ATTEMPTS_MAX: u32 = 4;
 const VAIN_ATTEMPTS_MAX: u32 = 8;
 /// How often a transaction lets those through that asked for it.
 const GIVES_WAY_MAX: u32 = 4;
+/// Of all hosts that wait, so many try at once, on average.
+const TRYING: u64 = 2;
+/// How often in a row an attempt is left to others.
+const LEFT_TO_OTHERS_MAX: u32 = 4;
 /// For how many versions the others heed somebody who asked to be let through: whoever lives has mostly got through.
 const LET_THROUGH_AFTER: usize = 8;
 /// How old an offer must be, in seconds, before somebody else removes it: its owner mostly has the next one ready.
@@ -186,6 +190,8 @@ pub fn transact<S: Store, T, E>(
         doubtful: 0,
         vain: 0,
         gave_way: 0,
+        left_to_others: 0,
+        offered: false,
         lost: None,
         in_doubt: None,
         offers: Vec::new(),
@@ -233,6 +239,10 @@ struct Run<'a, S, P: ?Sized, T> {
     vain: u32,
     /// How often others were let through.
     gave_way: u32,
+    /// How often in a row the next attempt was left to others.
+    left_to_others: u32,
+    /// Whether the operation was offered to others by this call.
+    offered: bool,
     /// The ledger's ref, when the last attempt was told that somebody had moved it.
     lost: Option<String>,
     /// An attempt that may still arrive.
@@ -262,6 +272,8 @@ struct Others {
     settled: Vec<Offer>,
     /// Whether somebody who cannot be helped asks to be let through.
     wants_through: bool,
+    /// How many hosts wait, or did a moment ago.
+    hosts: u64,
 }
 
 impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
@@ -275,9 +287,19 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         let cached = self.store.cached()?;
         self.contended = self.store.contended();
         let resumed = searched.is_some();
-        let mut fresh = self.request.fresh || self.contended || cached.is_none() || resumed;
+        let mut fresh = self.request.fresh || cached.is_none() || resumed;
+        if self.contended && !fresh && self.request.sharing != Sharing::Alone {
+            // Whoever was just told what others want may as well go on from there. Not so whoever won: its cache is
+            // the newest there is, and it would win again and again, without a thought for the others.
+            match self.store.gathered()? {
+                Some(offers) => self.offers = offers,
+                None => fresh = true,
+            }
+        } else {
+            fresh |= self.contended;
+        }
         let mut version = if fresh { self.look()? } else { cached.clone() };
-        if self.contended && version == cached {
+        if fresh && self.contended && version == cached {
             self.contended = false;
             self.store.set_contended(false);
         }
@@ -308,8 +330,9 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                 return Err(TransactError::Unknown { reason: doubt.reason.clone() });
             }
             let others = self.others(version.as_ref())?;
-            if others.wants_through && self.gives_way(version.as_ref())? {
+            if self.gives_way(&others, version.as_ref())? || self.leaves_it_to(&others, version.as_ref())? {
                 version = self.look()?;
+                fresh = true;
                 continue;
             }
             let snapshot = version.clone().map(|version| Snapshot::new(self.store, version));
@@ -395,6 +418,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                     known.or_insert_with(|| Pending { intent: intent.clone(), binding: true }).binding = true;
                 }
             }
+            others.hosts += u64::from(open > 0 || age_secs <= SETTLED_SECS);
             if open == 0 && age_secs > SETTLED_SECS {
                 others.settled.push(offer.clone());
             }
@@ -404,15 +428,35 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
     }
 
     /// Lets those through that asked for it, unless that was done often enough: they take this operation along.
-    fn gives_way(&mut self, version: Option<&Version>) -> Result<bool, Fault> {
-        let (Some(own), true) = (self.own_intent(version), self.gave_way < GIVES_WAY_MAX) else { return Ok(false) };
-        if !self.exposed {
-            self.exposed = true;
-            self.pushes += 1;
-            self.store.offer(&[own], self.request.at_secs)?;
+    fn gives_way(&mut self, others: &Others, version: Option<&Version>) -> Result<bool, Fault> {
+        if !others.wants_through || self.gave_way >= GIVES_WAY_MAX || !self.offers_itself(version)? {
+            return Ok(false);
         }
         self.gave_way += 1;
         self.pace.wait(Duration::from_millis(50 + self.pace.below(100)));
+        Ok(true)
+    }
+
+    /// Leaves the next attempt to the others, who have the same chance to be the one who tries: of many who try only
+    /// one succeeds, and that one is enough for all.
+    fn leaves_it_to(&mut self, others: &Others, version: Option<&Version>) -> Result<bool, Fault> {
+        let chosen = self.left_to_others >= LEFT_TO_OTHERS_MAX || self.pace.below(others.hosts + 1) < TRYING;
+        if !self.contended || chosen || !self.offers_itself(version)? {
+            self.left_to_others = 0;
+            return Ok(false);
+        }
+        self.left_to_others += 1;
+        Ok(true)
+    }
+
+    /// Has the operation offered to others, so that nothing but patience is needed. Not all operations can be.
+    fn offers_itself(&mut self, version: Option<&Version>) -> Result<bool, Fault> {
+        let Some(own) = self.own_intent(version) else { return Ok(false) };
+        if !self.offered {
+            (self.exposed, self.offered) = (true, true);
+            self.pushes += 1;
+            self.store.offer(&[own], self.request.at_secs)?;
+        }
         Ok(true)
     }
 
@@ -447,6 +491,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         self.store.try_for(&ids)?;
         if !intents.is_empty() {
             self.exposed = true;
+            self.offered = true;
             // Whatever was found open is open up to here.
             let base = old.cloned().unwrap_or_else(|| new.clone());
             intents.extend(local.into_iter().map(|intent| Intent { base: base.clone(), ..intent.clone() }));
