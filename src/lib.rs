@@ -5,6 +5,7 @@ pub mod cli;
 pub mod config;
 pub mod domain;
 pub mod engine;
+pub mod failpoint;
 pub mod git;
 pub mod ledger;
 pub mod record;

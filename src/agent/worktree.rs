@@ -8,6 +8,7 @@ use std::rc::Rc;
 
 use super::wip;
 use crate::domain::{Branch, Fence, ObjectId, TaskId};
+use crate::failpoint;
 use crate::git::transfer::RefOutcome;
 use crate::git::{Git, GitError};
 use crate::ledger::{Author, Fault, Outcome, Place, RefUpdate, Refs, Truth, tracking_ref, transfer_fault};
@@ -99,6 +100,7 @@ impl Worktrees {
         }
         let path = self.free_path(task);
         if let Some(parent) = path.parent() {
+            failpoint::making(parent);
             let made = fs::create_dir_all(parent);
             made.map_err(|error| Fault::io(format!("cannot create {}", parent.display()), error))?;
         }
@@ -166,6 +168,7 @@ impl Worktrees {
                     let made = fs::create_dir_all(parent);
                     made.map_err(|error| Fault::io(format!("cannot create {}", parent.display()), error))?;
                 }
+                failpoint::reach("copying a file");
                 let copied = fs::copy(&from, &to);
                 copied.map_err(|error| Fault::io(format!("cannot copy {name} into the worktree"), error))?;
             }

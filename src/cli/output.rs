@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::errors::CliError;
+use crate::failpoint;
 use crate::session::Session;
 
 /// The version of the JSON that is printed: fields are only ever added within one.
@@ -97,6 +98,7 @@ impl Output {
     }
 
     pub(super) fn reply(&self, reply: &Reply, json: bool) -> u8 {
+        failpoint::reach("answering");
         let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
         // A reader that has gone away, as `head` does, is no error of ours.
         let _ = if json {
@@ -110,6 +112,7 @@ impl Output {
         if let Some(session) = reply.session.borrow().as_ref() {
             session.delivered();
         }
+        failpoint::reach("the end");
         reply.exit
     }
 

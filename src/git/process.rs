@@ -10,6 +10,8 @@ use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::thread;
 use std::time::Duration;
 
+use crate::failpoint;
+
 /// What a finished process left behind.
 #[derive(Debug, Clone)]
 pub struct Output {
@@ -60,6 +62,7 @@ impl Default for Bounds {
 /// # Errors
 /// Only when the process cannot be started or waited for; a failing process is an [`Output`].
 pub fn run(command: &mut Command, input: Option<&[u8]>, bounds: Bounds) -> io::Result<Output> {
+    failpoint::program(command);
     command.stdin(if input.is_some() { Stdio::piped() } else { Stdio::null() });
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
     let mut child = command.spawn()?;

@@ -12,6 +12,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::{Fault, Place, Refs};
+use crate::failpoint;
 use crate::git::{Git, Output};
 
 /// How often a lock file in the way is waited for before it is taken for a dead process's, and for how long each time.
@@ -76,6 +77,7 @@ impl Cache {
             } else {
                 for lock in names.iter().flat_map(|name| self.locks_of(name)) {
                     // If it went away by itself there is nothing to remove.
+                    failpoint::reach("removing a dead lock");
                     let _ = fs::remove_file(lock);
                 }
             }
@@ -95,7 +97,9 @@ impl Cache {
     fn alone<R>(&self, work: impl FnOnce() -> R) -> Result<R, Fault> {
         let path = self.state_dir.join("cache.lock");
         let failed = |error: std::io::Error| Fault::io(format!("cannot lock {}", path.display()), error);
+        failpoint::making(&self.state_dir);
         fs::create_dir_all(&self.state_dir).map_err(failed)?;
+        failpoint::making(&path);
         let file = OpenOptions::new().create(true).truncate(false).write(true).open(&path).map_err(failed)?;
         let mut lock = fd_lock::RwLock::new(file);
         let turn = lock.write().map_err(failed)?;

@@ -22,6 +22,7 @@ use super::{
     Author, Batch, Cache, ChainEntry, Fault, Intent, Key, Message, Objects, Offer, Offering, Outcome, Pending, Place,
     RefUpdate, Refs, Store, Turn, VALUE_BYTES_MAX, Version,
 };
+use crate::failpoint;
 use crate::git::transfer::{PushReport, RefOutcome};
 use crate::git::{Cause, Git, Output, failure};
 
@@ -122,6 +123,7 @@ impl GitStore {
     }
 
     fn ensure_state_dir(&self) -> Result<(), Fault> {
+        failpoint::making(&self.state_dir);
         fs::create_dir_all(&self.state_dir)
             .map_err(|error| Fault::io(format!("cannot create {}", self.state_dir.display()), error))
     }
@@ -129,6 +131,7 @@ impl GitStore {
     fn turn_file(&self) -> Result<File, Fault> {
         self.ensure_state_dir()?;
         let path = self.state_dir.join("queue.lock");
+        failpoint::making(&path);
         let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         opened.map_err(|error| Fault::io(format!("cannot open {}", path.display()), error))
     }
@@ -472,6 +475,7 @@ impl Store for GitStore {
     fn set_contended(&self, contended: bool) {
         let file = self.contended_file();
         // Only a hint for the next invocation: losing it costs one round trip.
+        failpoint::reach("the mark of contention");
         let _ = if contended { fs::write(file, b"") } else { fs::remove_file(file) };
     }
 }

@@ -12,6 +12,7 @@ use gix::ObjectId;
 use gix::objs::tree::EntryKind;
 
 use super::{Batch, ChainEntry, Fault, KEY_BYTES_MAX, Key, Place, VALUE_BYTES_MAX, Version};
+use crate::failpoint;
 
 /// The deepest nesting of directories that is followed.
 const DEPTH_MAX: usize = 8;
@@ -135,6 +136,7 @@ impl Objects {
             None => Ok(repo.empty_tree()),
         };
         let base = base.map_err(|error| Fault::integrity(format!("cannot read {parent:?}: {error}")))?;
+        failpoint::reach("writing blobs");
         let mut editor = base.edit().map_err(|error| failed(&error))?;
         for (key, value) in batch.iter() {
             match value {
@@ -148,6 +150,7 @@ impl Objects {
                 }
             }
         }
+        failpoint::reach("writing trees");
         Ok(editor.write().map_err(|error| failed(&error))?.to_string())
     }
 
@@ -175,6 +178,7 @@ impl Objects {
             message: message.into(),
             extra_headers: Vec::new(),
         };
+        failpoint::reach("writing a commit");
         let written = self.place.repository().write_object(&commit);
         Ok(written.map_err(|error| Fault::io("cannot write a commit", error))?.to_string())
     }
@@ -187,6 +191,7 @@ impl Objects {
         #[expect(clippy::disallowed_methods, reason = "only a handle on a directory, to name the file system")]
         let handle = std::fs::File::open(&directory);
         let handle = handle.map_err(|error| Fault::io(format!("cannot open {}", directory.display()), error))?;
+        failpoint::reach("flushing objects");
         rustix::fs::syncfs(&handle).map_err(|error| Fault::io(format!("cannot flush the objects of {commit}"), error))
     }
 

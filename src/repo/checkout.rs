@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{GitCode, git_fault};
 use crate::domain::{Branch, ObjectId};
+use crate::failpoint;
 use crate::git::Git;
 use crate::ledger::{Fault, Outcome, RefUpdate};
 use crate::record::names::branch_ref;
@@ -62,6 +63,7 @@ impl GitCode {
         let moving = Move { worktree: worktree.clone(), branch: target.clone(), from: from.clone(), to: to.clone() };
         let record = self.state_dir.join(format!("moving-{to}"));
         let text = toml::to_string(&moving).map_err(|error| Fault::io("noting a landing", error))?;
+        failpoint::reach("noting a landing");
         fs::write(&record, text).map_err(|error| Fault::io(format!("cannot write {}", record.display()), error))?;
         let outcome = self.refs.transact(std::slice::from_ref(update))?;
         self.finish_checkout(&record)?;
@@ -90,6 +92,7 @@ impl GitCode {
                 done.map_err(|error| git_fault("moving a worktree", error))?;
             }
         }
+        failpoint::reach("removing the note of a landing");
         let removed = fs::remove_file(record);
         removed.map_err(|error| Fault::io(format!("cannot remove {}", record.display()), error))
     }

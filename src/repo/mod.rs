@@ -13,6 +13,7 @@ use std::rc::Rc;
 use crate::domain::planner::Candidate;
 use crate::domain::{Branch, Car, ObjectId, VerdictRecord};
 use crate::engine::ports::Code;
+use crate::failpoint;
 use crate::git::transfer::RefOutcome;
 use crate::git::{Cause, Git, GitError, failure};
 use crate::ledger::{
@@ -186,6 +187,7 @@ impl Code for GitCode {
     fn set_not_atomic(&self) {
         if let Some(file) = self.not_atomic_file() {
             // Only remembered to save a push that would be refused again.
+            failpoint::reach("the mark of no atomic pushes");
             let _ = std::fs::write(file, b"");
         }
     }

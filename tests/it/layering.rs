@@ -20,8 +20,16 @@ enum Items {
 }
 use Items::{All, Only};
 
+/// Why a module marks steps at which tests kill the program.
+const MARKS: &str = "what outlives the process is a step";
+
 /// Importer, imported, what of it, and why. What is not listed is forbidden.
 const ARROWS: &[(&str, &str, Items, &str)] = &[
+    ("agent", "failpoint", All, MARKS),
+    ("cli", "failpoint", All, MARKS),
+    ("git", "failpoint", All, "a program that is started may leave something behind"),
+    ("ledger", "failpoint", All, MARKS),
+    ("repo", "failpoint", All, MARKS),
     ("ledger", "git", All, "a ledger is published by the git program"),
     ("record", "domain", All, "records are domain values as text"),
     ("record", "ledger", All, "and are kept in a ledger"),
@@ -66,7 +74,7 @@ const ARROWS: &[(&str, &str, Items, &str)] = &[
 
 /// The modules of the crate.
 const MODULES: &[&str] =
-    &["agent", "cli", "config", "domain", "engine", "git", "ledger", "main", "record", "repo", "session"];
+    &["agent", "cli", "config", "domain", "engine", "failpoint", "git", "ledger", "main", "record", "repo", "session"];
 
 /// The only files that know gix, which is 0.x with a breaking release every few weeks.
 const GIX: &[&str] = &["src/ledger/objects.rs", "src/ledger/place.rs"];
