@@ -9,12 +9,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::agent::{FileJournal, KnownClaims, ScratchChecks, SystemHost, Worktrees};
+use crate::agent::{FileJournal, KnownClaims, ScratchChecks, SystemHost, Worktrees, unnamed_file};
 use crate::config::{self, Ci, ConfigError, LocalSettings, Pairs, Settings};
 use crate::domain::board::Board;
 use crate::domain::planner::TrainPolicy;
 use crate::domain::{Branch, Fence, Holder, TaskId, Timestamp};
 use crate::engine::{Engine, EngineError, Knowledge, PassSettings};
+use crate::failpoint;
 use crate::git::{Git, GitError};
 use crate::ledger::{Author, Fault, GitStore, Objects, Place, Refs, Store, Truth, tracking_ref};
 use crate::record::names::{DEFAULT_PREFIX, RefNames, branch_ref, candidate_ref};
@@ -242,11 +243,12 @@ impl Session {
             return Ok(name);
         }
         let failed = |error: &dyn std::fmt::Display| Fault::io(format!("cannot write {}", file.display()), error);
-        fs::create_dir_all(self.place.state_dir()).map_err(|error| failed(&error))?;
         use crate::ledger::Pace;
-        let new = tempfile::NamedTempFile::new_in(self.place.state_dir()).map_err(|error| failed(&error))?;
+        let new = unnamed_file(&self.place.state_dir()).map_err(|error| failed(&error))?;
+        failpoint::reach("writing the clone's name");
         fs::write(new.path(), &self.host.nonce()[..6]).map_err(|error| failed(&error))?;
         // Of two first commands at once, the first to get here names the clone.
+        failpoint::reach("naming the clone");
         let _ = new.persist_noclobber(&file);
         read(&file).filter(usable).ok_or_else(|| failed(&"it does not hold a name"))
     }

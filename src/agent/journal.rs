@@ -6,15 +6,18 @@
 #![expect(clippy::disallowed_methods, reason = "an adapter: it owns the files of the clone's state directory")]
 
 use std::cell::RefCell;
-use std::fs::{self, File};
+use std::fs::{self, DirEntry, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 
 use crate::domain::{Branch, Fence, Holder, OperationId, TaskId};
 use crate::engine::{Journal, Resumed};
+use crate::failpoint;
 use crate::ledger::{Fault, Version};
 
 /// How long an operation of a process that is gone may be taken up by the same request: longer than any push takes,
@@ -27,8 +30,29 @@ struct UnderWay {
     request: String,
 }
 
+/// The directory, below a clone's state directory, of what is under way.
+const UNDER_WAY: &str = "under-way";
+/// How the names of files begin that are not whole yet.
+const UNNAMED: &str = ".new-";
+
+/// A file of the clone whose state directory this is, to be written and then named. They all begin where operations
+/// under way are, so that one that its process was killed over is removed with those.
+pub fn unnamed_file(state_dir: &Path) -> io::Result<NamedTempFile> {
+    let directory = state_dir.join(UNDER_WAY);
+    failpoint::making(&directory);
+    fs::create_dir_all(&directory)?;
+    failpoint::reach("an unnamed file");
+    tempfile::Builder::new().prefix(UNNAMED).tempfile_in(&directory)
+}
+
+/// How long ago a file was written, where that can be told.
+fn age(entry: &DirEntry) -> Option<Duration> {
+    entry.metadata().ok()?.modified().ok()?.elapsed().ok()
+}
+
 /// Operations under way, as files in one directory.
 pub struct FileJournal {
+    state_dir: PathBuf,
     directory: PathBuf,
     begun: RefCell<Vec<(PathBuf, File)>>,
 }
@@ -36,7 +60,8 @@ pub struct FileJournal {
 impl FileJournal {
     /// The journal of a clone whose state directory this is.
     pub fn new(state_dir: &Path) -> FileJournal {
-        FileJournal { directory: state_dir.join("under-way"), begun: RefCell::new(Vec::new()) }
+        let (state_dir, directory) = (state_dir.to_path_buf(), state_dir.join(UNDER_WAY));
+        FileJournal { state_dir, directory, begun: RefCell::new(Vec::new()) }
     }
 
     /// An operation with the same request whose process is gone, locked for this one.
@@ -44,20 +69,25 @@ impl FileJournal {
         for entry in fs::read_dir(&self.directory).ok()?.flatten() {
             let path = entry.path();
             let name = entry.file_name().to_string_lossy().into_owned();
+            let too_old = age(&entry).is_some_and(|age| age >= RESUME_WITHIN);
+            if name.starts_with(UNNAMED) && too_old {
+                failpoint::reach("dropping an unnamed file");
+                let _ = fs::remove_file(&path);
+            }
             let (Ok(id), Ok(file)) = (OperationId::parse(&name), File::open(&path)) else { continue };
             if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() || !path.exists() {
                 continue;
             }
-            let age = entry.metadata().ok().and_then(|data| data.modified().ok()).and_then(|at| at.elapsed().ok());
             let known: Option<UnderWay> = fs::read_to_string(&path).ok().and_then(|text| toml::from_str(&text).ok());
             match known {
-                Some(known) if age.is_none_or(|age| age < RESUME_WITHIN) => {
+                Some(known) if !too_old => {
                     if known.request == request {
                         return Some((id, known.base.map(Version), path, file));
                     }
                 }
                 // Written half, or too old for anybody to be waiting for it.
                 _ => {
+                    failpoint::reach("dropping a journal entry");
                     let _ = fs::remove_file(&path);
                 }
             }
@@ -73,15 +103,16 @@ impl Journal for FileJournal {
             return Ok(Some(Resumed { id, base }));
         }
         let failed = |error: std::io::Error| Fault::io(format!("cannot write to {}", self.directory.display()), error);
-        fs::create_dir_all(&self.directory).map_err(failed)?;
         let known = UnderWay { base: base.map(|version| version.0.clone()), request: request.to_owned() };
         let text = toml::to_string(&known).map_err(|error| Fault::io("noting an operation", error))?;
         // Locked and written before it gets the name under which others look for it.
-        let file = tempfile::NamedTempFile::new_in(&self.directory).map_err(failed)?;
+        let file = unnamed_file(&self.state_dir).map_err(failed)?;
         flock(file.as_file(), FlockOperation::NonBlockingLockExclusive)
             .map_err(|error| Fault::io("locking an operation of our own", error))?;
+        failpoint::reach("writing a journal entry");
         fs::write(file.path(), text).map_err(failed)?;
         let path = self.directory.join(id.as_str());
+        failpoint::reach("naming a journal entry");
         let file = file.persist(&path).map_err(|error| failed(error.error))?;
         self.begun.borrow_mut().push((path, file));
         Ok(None)
@@ -90,6 +121,7 @@ impl Journal for FileJournal {
     fn delivered(&self) {
         for (path, _locked) in self.begun.borrow_mut().drain(..) {
             // Left behind, it would be found and dropped by a later command.
+            failpoint::reach("removing a journal entry");
             let _ = fs::remove_file(path);
         }
     }
@@ -111,13 +143,14 @@ pub struct ClaimFile {
 
 /// The claims made in this clone, as files in one directory.
 pub struct KnownClaims {
+    state_dir: PathBuf,
     directory: PathBuf,
 }
 
 impl KnownClaims {
     /// The claims of a clone whose state directory this is.
     pub fn new(state_dir: &Path) -> KnownClaims {
-        KnownClaims { directory: state_dir.join("claims") }
+        KnownClaims { state_dir: state_dir.to_path_buf(), directory: state_dir.join("claims") }
     }
 
     /// What is known of the claim of a task.
@@ -138,10 +171,13 @@ impl KnownClaims {
     /// Remembers a claim. The file is replaced whole, so that a reader never sees half of it.
     pub fn put(&self, task: &TaskId, claim: &ClaimFile) -> Result<(), Fault> {
         let failed = |error: &dyn std::fmt::Display| Fault::io(format!("cannot remember the claim of {task}"), error);
+        failpoint::making(&self.directory);
         fs::create_dir_all(&self.directory).map_err(|error| failed(&error))?;
         let text = toml::to_string(claim).map_err(|error| failed(&error))?;
-        let file = tempfile::NamedTempFile::new_in(&self.directory).map_err(|error| failed(&error))?;
+        let file = unnamed_file(&self.state_dir).map_err(|error| failed(&error))?;
+        failpoint::reach("writing a claim's file");
         fs::write(file.path(), text).map_err(|error| failed(&error))?;
+        failpoint::reach("naming a claim's file");
         file.persist(self.directory.join(task.as_str())).map_err(|error| failed(&error))?;
         Ok(())
     }
@@ -149,6 +185,7 @@ impl KnownClaims {
     /// Forgets the claim of a task.
     pub fn forget(&self, task: &TaskId) {
         // A file that stays names a fence that is stale: the board refuses it by name.
+        failpoint::reach("forgetting a claim");
         let _ = fs::remove_file(self.directory.join(task.as_str()));
     }
 }

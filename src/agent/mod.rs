@@ -11,5 +11,5 @@ mod worktree;
 
 pub use check::ScratchChecks;
 pub use host::SystemHost;
-pub use journal::{ClaimFile, FileJournal, KnownClaims};
+pub use journal::{ClaimFile, FileJournal, KnownClaims, unnamed_file};
 pub use worktree::{Removed, Worktree, Worktrees};

@@ -30,6 +30,7 @@ const ARROWS: &[(&str, &str, Items, &str)] = &[
     ("git", "failpoint", All, "a program that is started may leave something behind"),
     ("ledger", "failpoint", All, MARKS),
     ("repo", "failpoint", All, MARKS),
+    ("session", "failpoint", All, MARKS),
     ("ledger", "git", All, "a ledger is published by the git program"),
     ("record", "domain", All, "records are domain values as text"),
     ("record", "ledger", All, "and are kept in a ledger"),
