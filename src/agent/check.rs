@@ -8,9 +8,11 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
+use tempfile::TempDir;
 
 use crate::domain::ObjectId;
 use crate::engine::ports::{CheckResult, Checks};
+use crate::failpoint;
 use crate::git::process::{self, Bounds};
 use crate::git::{Git, LOCAL_VARIABLES};
 use crate::ledger::Fault;
@@ -19,8 +21,9 @@ use crate::ledger::Fault;
 const OUTPUT_READ_BYTES_MAX: usize = 8 << 20;
 /// How much of a check's output is handed on.
 const OUTPUT_KEPT_BYTES_MAX: usize = 24 * 1024;
-/// How the names of scratch directories begin, and what the worktree in one is called.
+/// How the names of scratch directories and of their notes begin, and what the worktree in one is called.
 const SCRATCH_PREFIX: &str = "git-scrum-check-";
+const NOTE_PREFIX: &str = "check-";
 const WORKTREE: &str = "worktree";
 
 /// Runs checks in worktrees under the system's directory for temporary files: outside the repository, so that a build
@@ -39,15 +42,23 @@ impl ScratchChecks {
         ScratchChecks { git, notes: state_dir.join("scratch") }
     }
 
-    /// Notes a scratch directory. The note holds as long as the file is open.
-    fn note(&self, scratch: &Path) -> Result<(File, PathBuf), Fault> {
-        let failed = |error: &dyn std::fmt::Display| Fault::io("cannot note a scratch directory", error);
+    /// Makes a scratch directory that is noted before it is there. The note holds as long as the file is open.
+    fn scratch(&self) -> Result<(TempDir, File, PathBuf), Fault> {
+        let failed = |error: &dyn std::fmt::Display| Fault::io("cannot make a scratch directory", error);
+        failpoint::making(&self.notes);
         fs::create_dir_all(&self.notes).map_err(|error| failed(&error))?;
-        let file = tempfile::Builder::new().prefix("check-").tempfile_in(&self.notes);
-        let (file, path) = file.and_then(|file| file.keep().map_err(Into::into)).map_err(|error| failed(&error))?;
+        failpoint::reach("a check's note");
+        let file = tempfile::Builder::new().prefix(NOTE_PREFIX).tempfile_in(&self.notes);
+        let (file, note) = file.and_then(|file| file.keep().map_err(Into::into)).map_err(|error| failed(&error))?;
         flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| failed(&error))?;
-        fs::write(&path, scratch.to_string_lossy().as_bytes()).map_err(|error| failed(&error))?;
-        Ok((file, path))
+        // Both end in the same random letters.
+        let name = note.file_name().unwrap_or_default().to_string_lossy().replacen(NOTE_PREFIX, SCRATCH_PREFIX, 1);
+        let path = std::env::temp_dir().join(&name);
+        failpoint::reach("writing a check's note");
+        fs::write(&note, path.to_string_lossy().as_bytes()).map_err(|error| failed(&error))?;
+        failpoint::reach("a scratch directory");
+        let scratch = tempfile::Builder::new().prefix(&name).rand_bytes(0).tempdir();
+        Ok((scratch.map_err(|error| failed(&error))?, file, note))
     }
 
     /// Removes the scratch directories of passes that are gone.
@@ -64,8 +75,10 @@ impl ScratchChecks {
             if ours {
                 self.clean_up(&scratch.join(WORKTREE));
                 // What cannot be removed now is left to whoever cleans the directory for temporary files.
+                failpoint::reach("sweeping a scratch directory");
                 let _ = fs::remove_dir_all(&scratch);
             }
+            failpoint::reach("sweeping a check's note");
             let _ = fs::remove_file(&note);
         }
     }
@@ -91,9 +104,7 @@ impl Checks for ScratchChecks {
             return Err(Fault::Environment { what: "the check is empty".to_owned() });
         };
         self.sweep();
-        let scratch = tempfile::Builder::new().prefix(SCRATCH_PREFIX).tempdir();
-        let scratch = scratch.map_err(|error| Fault::io("cannot make a scratch directory", error))?;
-        let (_noted, note) = self.note(scratch.path())?;
+        let (scratch, _noted, note) = self.scratch()?;
         let path = scratch.path().join(WORKTREE);
         self.check_out(commit, &path)?;
         let mut command = Command::new(program);
@@ -106,6 +117,9 @@ impl Checks for ScratchChecks {
         let ended = process::run(&mut command, None, bounds);
         let took = begun.elapsed();
         self.clean_up(&path);
+        failpoint::reach("removing a scratch directory");
+        drop(scratch);
+        failpoint::reach("removing a check's note");
         let _ = fs::remove_file(note);
         Ok(match ended {
             Ok(output) => {

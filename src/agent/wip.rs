@@ -4,6 +4,7 @@
 
 use std::path::Path;
 
+use crate::failpoint;
 use crate::git::{Git, GitError};
 use crate::ledger::{Author, Fault};
 
@@ -26,12 +27,15 @@ pub(super) fn snapshot(worktree: &Path, author: &Author, message: &str) -> Resul
     if changes.is_empty() {
         return Ok(head.map(|commit| Snapshot { commit, had_changes: false }));
     }
-    let scratch = tempfile::tempdir().map_err(|error| Fault::io("cannot make a scratch directory", error))?;
+    let own = worktree.join(git.run(&["rev-parse", "--git-path", "index"]).map_err(failed)?);
+    // Beside the worktree's own index: what a killed process leaves there goes with the worktree.
+    failpoint::reach("a scratch index");
+    let scratch = tempfile::Builder::new().prefix("scrum-").tempdir_in(own.parent().unwrap_or(worktree));
+    let scratch = scratch.map_err(|error| Fault::io("cannot make a scratch directory", error))?;
     let index = scratch.path().join("index");
+    failpoint::reach("copying an index");
     // The worktree's own index gives the new one its knowledge of unchanged files; starting without is only slower.
-    if let Ok(own) = git.run(&["rev-parse", "--git-path", "index"]) {
-        let _ = std::fs::copy(worktree.join(own), &index);
-    }
+    let _ = std::fs::copy(own, &index);
     let scratch_git = Git::at(worktree).with_variable("GIT_INDEX_FILE", index.to_string_lossy());
     scratch_git.run(&["-c", "core.fsync=loose-object", "add", "--all", "--ignore-errors", "."]).map_err(failed)?;
     let tree = scratch_git.run(&["write-tree"]).map_err(failed)?;
@@ -45,5 +49,7 @@ pub(super) fn snapshot(worktree: &Path, author: &Author, message: &str) -> Resul
         args.extend(["-p", head]);
     }
     let commit = named.run(&args).map_err(failed)?;
+    failpoint::reach("removing a scratch index");
+    drop(scratch);
     Ok(Some(Snapshot { commit, had_changes: true }))
 }
