@@ -91,6 +91,7 @@ impl Worktrees {
         let _ = self.git.run(&["worktree", "prune"]);
         if let Some(worktree) = self.of_branch(branch)? {
             if self.is_complete(&worktree) {
+                self.copy_files(&worktree.path)?;
                 return Ok(worktree);
             }
             // Only a command that was killed while git was checking out leaves one like that: there is no work in it.

@@ -110,16 +110,18 @@ fn clean(context: &Context) -> Result<Reply, CliError> {
     let worktrees = context.session.worktrees()?;
     let mut removed = Vec::new();
     for (task, file) in context.session.claims.all() {
-        let Some(worktree) = worktrees.of_branch(&file.branch)? else { continue };
         let (stands, _) = context.read(|board| {
             let task = board.task(&task)?;
             Ok(task.is_some_and(|task| task.summary.claim == Some(file.fence)))
         })?;
-        if !stands {
-            let gone = worktrees.remove(&worktree, &task, file.fence)?;
-            context.session.claims.forget(&task);
-            removed.push((task, gone));
+        if stands {
+            continue;
         }
+        // A command that was killed may have removed the worktree and not have forgotten the claim.
+        let worktree = worktrees.of_branch(&file.branch)?;
+        let gone = worktree.map(|worktree| worktrees.remove(&worktree, &task, file.fence)).transpose()?;
+        context.session.claims.forget(&task);
+        removed.extend(gone.map(|gone| (task, gone)));
     }
     Ok(reply(&removed))
 }
