@@ -50,7 +50,15 @@ pub(super) fn lock(args: &LockArgs, context: &Context) -> Result<Reply, CliError
         lease: args.lease.unwrap_or(context.session.settings()?.locks.lease),
         reason: args.reason.clone(),
     };
-    let asked = context.board()?.ask(command)?;
+    let board = context.board()?;
+    let mut asked = board.ask(command.clone())?;
+    if let (true, Outcome::Locked { fence, .. }) = (asked.resumed, &asked.outcome)
+        && board.read(false, |board| Ok(board.grant(*fence)?))?.is_none()
+    {
+        // What the killed process had locked was given back meanwhile: this is a new request after all.
+        context.session.delivered();
+        asked = board.ask(command)?;
+    }
     let Outcome::Locked { fence, until } = asked.outcome else { unreachable!("BUG: a lock was asked for") };
     let data =
         json!({ "patterns": args.patterns, "mode": mode.as_str(), "fence": fence.0, "until": until.to_string() });

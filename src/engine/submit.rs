@@ -8,7 +8,7 @@ use crate::domain::board::Board;
 use crate::domain::claim::{Claim, Grant};
 use crate::domain::command::SubmittedTask;
 use crate::domain::{
-    Branch, CarId, Command, Fence, ObjectId, Operation, OperationId, Outcome, Priority, TaskId, rules,
+    Branch, CarId, CarState, Command, Fence, ObjectId, Operation, OperationId, Outcome, Priority, TaskId, rules,
 };
 use crate::ledger::{RefUpdate, Store};
 
@@ -99,11 +99,22 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             priority: request.priority,
             after: request.after.clone(),
         };
-        let asked = self.publish_together(command, update, code)?;
+        let mut asked = self.publish_together(command.clone(), update.clone(), code)?;
+        if asked.resumed && !self.is_in_train(&request.target, &car, &commit)? {
+            // What the killed process had submitted has left the train meanwhile: this is a new request after all.
+            self.journal.delivered();
+            asked = self.publish_together(command, update, code)?;
+        }
         let Outcome::Submitted { position, again, .. } = asked.outcome else {
             unreachable!("BUG: a submission has the outcome of one")
         };
         Ok(Submitted { car, commit, branch, position, again })
+    }
+
+    /// Whether a commit that was submitted is on its way, or has arrived.
+    fn is_in_train(&self, target: &Branch, car: &CarId, commit: &ObjectId) -> Result<bool, EngineError> {
+        let found = self.read(false, |board| Ok(board.car(target, car)?))?;
+        Ok(found.is_some_and(|car| car.commit == *commit && (car.state.is_open() || car.state == CarState::Landed)))
     }
 
     /// The claim of a task, if it is the asker's: before anything is looked for on its branch.
