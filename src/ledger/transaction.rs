@@ -575,6 +575,8 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         result: Result<Committed<T>, TransactError<E>>,
     ) -> Result<Committed<T>, TransactError<E>> {
         match (result, &self.in_doubt) {
+            // That does not depend on what an earlier process did, and the caller knows another way.
+            (Err(TransactError::NotAtomic), Some(doubt)) if !doubt.own => Err(TransactError::NotAtomic),
             (Err(_), Some(doubt)) => Err(TransactError::Unknown { reason: doubt.reason.clone() }),
             (Err(TransactError::Fault(fault)), None) if self.exposed => {
                 Err(TransactError::Unknown { reason: fault.to_string() })
