@@ -7,6 +7,7 @@ mod support;
 
 mod claims;
 mod contract;
+mod crash;
 mod demo;
 mod domain_props;
 mod git_facts;

@@ -59,7 +59,11 @@ impl World {
 
     /// A world around a remote whose `main` has this `.scrum.toml`.
     pub fn with_config(kind: RemoteKind, config: &str) -> Option<World> {
-        let mut sandbox = Sandbox::new();
+        World::in_sandbox(Sandbox::new(), kind, config)
+    }
+
+    /// The same, in a sandbox that was prepared for it.
+    pub fn in_sandbox(mut sandbox: Sandbox, kind: RemoteKind, config: &str) -> Option<World> {
         let remote = TestRemote::new(&mut sandbox, kind, "project")?;
         let world = World { sandbox, remote: Some(remote) };
         let seed = world.clone("seed");
@@ -77,10 +81,15 @@ impl World {
 
     /// A world of one clone, `main` checked out, without any remote.
     pub fn local() -> (World, PathBuf) {
-        let world = World { sandbox: Sandbox::new(), remote: None };
+        World::local_in_sandbox(Sandbox::new(), CONFIG)
+    }
+
+    /// The same with this `.scrum.toml`, in a sandbox that was prepared for it.
+    pub fn local_in_sandbox(sandbox: Sandbox, config: &str) -> (World, PathBuf) {
+        let world = World { sandbox, remote: None };
         let repo = world.sandbox.path("alone");
         world.sandbox.git(world.sandbox.root(), &["init", "-q", "-b", "main", "alone"]);
-        world.sandbox.commit_file(&repo, ".scrum.toml", CONFIG, "Configure the train");
+        world.sandbox.commit_file(&repo, ".scrum.toml", config, "Configure the train");
         (world, repo)
     }
 

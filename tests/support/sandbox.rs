@@ -24,6 +24,9 @@ const KEPT: [&str; 7] = [
     "SCRUM_KEEP",
 ];
 
+/// How much room a directory in memory must have.
+const IN_MEMORY_ROOM_BYTES_MIN: u64 = 1 << 30;
+
 const GITCONFIG: &str = "\
 [user]
 \tname = Ada Example
@@ -48,11 +51,22 @@ pub struct Sandbox {
 impl Sandbox {
     /// Makes the directory, the home in it and the global git configuration.
     pub fn new() -> Self {
+        Self::below(&std::env::temp_dir())
+    }
+
+    /// Makes it in memory where the system keeps a directory there and has room: for a test that writes very much.
+    pub fn in_memory() -> Self {
+        let memory = Path::new("/dev/shm");
+        let room = rustix::fs::statvfs(memory).map_or(0, |system| system.f_bavail * system.f_frsize);
+        if room < IN_MEMORY_ROOM_BYTES_MIN { Self::new() } else { Self::below(memory) }
+    }
+
+    fn below(directory: &Path) -> Self {
         let keep = std::env::var_os("SCRUM_KEEP").is_some();
         let directory = tempfile::Builder::new()
             .prefix("scrum-test-")
             .disable_cleanup(keep)
-            .tempdir()
+            .tempdir_in(directory)
             .expect("a temporary directory can be made");
         // Git prints resolved paths; where the temporary directory is behind a link, the two would differ.
         let root = directory.path().canonicalize().expect("the directory was just made");
