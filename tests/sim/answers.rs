@@ -16,7 +16,8 @@ impl Checker {
     pub fn hold_to(&mut self, promise: Promise) -> Checked {
         match promise {
             Promise::Done { by, begun, outcome, version } => {
-                match begun.iter().find_map(|id| self.operations.get(id)) {
+                // Whoever took up what no longer held has asked anew: the answer is that of the last.
+                match begun.iter().rev().find_map(|id| self.operations.get(id)) {
                     Some((at, recorded)) => {
                         let same = recorded.outcome == outcome && recorded.operation.by == by;
                         ensure!(same, "{by} was told {outcome:?} of {recorded:?}");
