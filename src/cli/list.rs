@@ -142,8 +142,8 @@ impl Rows {
     fn new(board: &LedgerBoard<'_, '_, GitStore>, context: &Context) -> Result<Rows, EngineError> {
         let mut claims = BTreeMap::new();
         for grant in board.grants()? {
-            if let Grant::Claim(claim) = grant {
-                claims.insert(claim.fence, claim);
+            if let Grant::Claim(claim) = &*grant {
+                claims.insert(claim.fence, claim.clone());
             }
         }
         let form = if context.talk.is_json() { Form::Json(Vec::new()) } else { Form::Text(Vec::new()) };

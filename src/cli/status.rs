@@ -42,7 +42,7 @@ pub(super) fn run(_: &Args, context: &Context) -> Result<Reply, CliError> {
     text.push_str(&format!("Tasks: {}\n", if open.is_empty() { "none open".to_owned() } else { open.join(", ") }));
     let mut claims = Vec::new();
     for grant in &grants {
-        let Grant::Claim(claim) = grant else { continue };
+        let Grant::Claim(claim) = &**grant else { continue };
         let expired = grant.has_run_out(now, skew);
         let team = claim.team.as_ref().map(|team| format!(" ({team})")).unwrap_or_default();
         let note = match (claim.submitted, expired) {

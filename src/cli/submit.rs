@@ -87,7 +87,7 @@ fn task_here(context: &Context) -> Result<TaskId, CliError> {
     let (found, _) = context.read(|board| {
         let grants = board.grants()?.into_iter();
         Ok(grants
-            .filter_map(|grant| if let Grant::Claim(claim) = grant { Some(claim) } else { None })
+            .filter_map(|grant| if let Grant::Claim(claim) = &*grant { Some(claim.clone()) } else { None })
             .find(|claim| claim.branch == branch))
     })?;
     let claim = found.ok_or_else(|| {

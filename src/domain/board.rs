@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,8 +62,8 @@ pub trait Board {
     fn task(&self, id: &TaskId) -> Result<Option<Task>, Self::Fault>;
     /// Visits the open tasks of one priority, the oldest first, until the visitor breaks.
     fn visit_open(&self, which: OpenTasks, priority: Priority, visit: TaskVisitor<'_>) -> Result<(), Self::Fault>;
-    /// All grants, by fence.
-    fn grants(&self) -> Result<Vec<Grant>, Self::Fault>;
+    /// All grants, by fence: shared, for there may be many, and most questions need them.
+    fn grants(&self) -> Result<Vec<Rc<Grant>>, Self::Fault>;
     /// One grant.
     fn grant(&self, fence: Fence) -> Result<Option<Grant>, Self::Fault>;
     /// One team.
@@ -229,16 +230,14 @@ impl<B: Board> Board for Draft<'_, B> {
         Ok(())
     }
 
-    fn grants(&self) -> Result<Vec<Grant>, B::Fault> {
-        let mut grants: BTreeMap<Fence, Grant> =
-            self.base.grants()?.into_iter().map(|grant| (grant.fence(), grant)).collect();
-        for (fence, grant) in &self.changes.grants {
-            match grant {
-                Some(grant) => grants.insert(*fence, grant.clone()),
-                None => grants.remove(fence),
-            };
+    fn grants(&self) -> Result<Vec<Rc<Grant>>, B::Fault> {
+        let mut grants = self.base.grants()?;
+        if !self.changes.grants.is_empty() {
+            grants.retain(|grant| !self.changes.grants.contains_key(&grant.fence()));
+            grants.extend(self.changes.grants.values().flatten().cloned().map(Rc::new));
+            grants.sort_by_key(|grant| grant.fence());
         }
-        Ok(grants.into_values().collect())
+        Ok(grants)
     }
 
     fn grant(&self, fence: Fence) -> Result<Option<Grant>, B::Fault> {
@@ -345,7 +344,7 @@ impl Board for EmptyBoard {
     fn visit_open(&self, _: OpenTasks, _: Priority, _: TaskVisitor<'_>) -> Result<(), Self::Fault> {
         Ok(())
     }
-    fn grants(&self) -> Result<Vec<Grant>, Self::Fault> {
+    fn grants(&self) -> Result<Vec<Rc<Grant>>, Self::Fault> {
         Ok(Vec::new())
     }
     fn grant(&self, _: Fence) -> Result<Option<Grant>, Self::Fault> {
@@ -386,7 +385,7 @@ impl Board for MemoryBoard {
     fn visit_open(&self, which: OpenTasks, priority: Priority, visit: TaskVisitor<'_>) -> Result<(), Self::Fault> {
         self.view().visit_open(which, priority, visit)
     }
-    fn grants(&self) -> Result<Vec<Grant>, Self::Fault> {
+    fn grants(&self) -> Result<Vec<Rc<Grant>>, Self::Fault> {
         self.view().grants()
     }
     fn grant(&self, fence: Fence) -> Result<Option<Grant>, Self::Fault> {

@@ -1,6 +1,7 @@
 //! What must hold of every board, whatever happened to it. Checked by tests, by the simulator and by `doctor`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use super::board::{Board, MemoryBoard};
 use super::claim::{Claim, Fence, Grant};
@@ -86,14 +87,14 @@ fn reaches_itself(task: &Task, tasks: &BTreeMap<&TaskId, &Task>) -> bool {
     false
 }
 
-fn claim_by(grants: &[Grant], fence: Fence) -> Option<&Claim> {
-    grants.iter().find_map(|grant| match grant {
+fn claim_by(grants: &[Rc<Grant>], fence: Fence) -> Option<&Claim> {
+    grants.iter().find_map(|grant| match &**grant {
         Grant::Claim(claim) if claim.fence == fence => Some(claim),
         _ => None,
     })
 }
 
-fn check_claim(task: &Task, grants: &[Grant], broken: &mut Vec<String>) {
+fn check_claim(task: &Task, grants: &[Rc<Grant>], broken: &mut Vec<String>) {
     let id = &task.summary.id;
     let state = task.summary.state;
     let held = matches!(state, TaskState::Claimed | TaskState::Submitted);
@@ -122,18 +123,18 @@ fn check_ending(task: &Task, broken: &mut Vec<String>) {
     }
 }
 
-fn check_grants(grants: &[Grant], last: Fence, tasks: &BTreeMap<&TaskId, &Task>, broken: &mut Vec<String>) {
+fn check_grants(grants: &[Rc<Grant>], last: Fence, tasks: &BTreeMap<&TaskId, &Task>, broken: &mut Vec<String>) {
     let mut branches = BTreeSet::new();
     for (index, grant) in grants.iter().enumerate() {
         if grant.fence() > last {
             broken.push(format!("fence {} was never granted", grant.fence()));
         }
-        if let Grant::Claim(claim) = grant
+        if let Grant::Claim(claim) = &**grant
             && tasks.get(&claim.task).is_none_or(|task| task.summary.claim != Some(claim.fence))
         {
             broken.push(format!("claim {} is not the claim of {}", claim.fence, claim.task));
         }
-        if let Grant::Claim(claim) = grant
+        if let Grant::Claim(claim) = &**grant
             && !branches.insert(&claim.branch)
         {
             broken.push(format!("two claims work on {}", claim.branch));
@@ -143,7 +144,7 @@ fn check_grants(grants: &[Grant], last: Fence, tasks: &BTreeMap<&TaskId, &Task>,
                 broken.push(format!("fence {} was granted twice", grant.fence()));
             }
             let own_lock = grant.holder() == other.holder()
-                && (matches!(grant, Grant::Lock(_)) || matches!(other, Grant::Lock(_)));
+                && (matches!(**grant, Grant::Lock(_)) || matches!(**other, Grant::Lock(_)));
             let both_shared = grant.mode() == LockMode::Shared && other.mode() == LockMode::Shared;
             if !own_lock
                 && !both_shared
@@ -155,7 +156,7 @@ fn check_grants(grants: &[Grant], last: Fence, tasks: &BTreeMap<&TaskId, &Task>,
     }
 }
 
-fn check_cars(board: &MemoryBoard, tasks: &BTreeMap<&TaskId, &Task>, grants: &[Grant], broken: &mut Vec<String>) {
+fn check_cars(board: &MemoryBoard, tasks: &BTreeMap<&TaskId, &Task>, grants: &[Rc<Grant>], broken: &mut Vec<String>) {
     let open: Vec<&Car> = board.cars().filter(|car| car.state.is_open()).collect();
     for task in tasks.values().filter(|task| task.summary.state == TaskState::Submitted) {
         let id = &task.summary.id;

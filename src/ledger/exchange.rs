@@ -11,7 +11,7 @@ use super::{ChainEntry, Fault, Message, Store, Version};
 /// How many versions an intent may be behind before it has lapsed: nobody applies it any more but its owner.
 const LAPSED_AFTER: usize = 1_000;
 /// How many versions are read at once in search of the base of an intent.
-const CHUNK: usize = 32;
+const CHUNK: usize = 8;
 
 /// An operation that whoever publishes next may apply in the place of the one who asked.
 #[derive(Debug, Clone, PartialEq, Eq)]

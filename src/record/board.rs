@@ -6,6 +6,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeSet;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 
@@ -24,12 +25,14 @@ pub struct LedgerBoard<'a, 's, S: Store> {
     snapshot: Option<&'a Snapshot<'s, S>>,
     /// All grants, once they were read: most questions need them, and some need them often.
     held: OnceCell<Vec<Held>>,
+    /// The same, as they are given away.
+    grants: OnceCell<Vec<Rc<Grant>>>,
 }
 
 impl<'a, 's, S: Store> LedgerBoard<'a, 's, S> {
     /// The board in `snapshot`, or one that was not created yet.
     pub fn new(snapshot: Option<&'a Snapshot<'s, S>>) -> Self {
-        LedgerBoard { snapshot, held: OnceCell::new() }
+        LedgerBoard { snapshot, held: OnceCell::new(), grants: OnceCell::new() }
     }
 
     pub(super) fn snapshot(&self) -> Option<&'a Snapshot<'s, S>> {
@@ -212,12 +215,24 @@ impl<S: Store> Board for LedgerBoard<'_, '_, S> {
         Ok(())
     }
 
-    fn grants(&self) -> Result<Vec<Grant>, Fault> {
-        Ok(self.held()?.iter().map(|held| held.grant.clone()).collect())
+    fn grants(&self) -> Result<Vec<Rc<Grant>>, Fault> {
+        let held = self.held()?;
+        let share = || held.iter().map(|held| Rc::new(held.grant.clone())).collect();
+        Ok(self.grants.get_or_init(share).clone())
     }
 
     fn grant(&self, fence: Fence) -> Result<Option<Grant>, Fault> {
-        Ok(self.held()?.iter().find(|held| held.grant.fence() == fence).map(|held| held.grant.clone()))
+        if let Some(held) = self.held.get() {
+            return Ok(held.iter().find(|held| held.grant.fence() == fence).map(|held| held.grant.clone()));
+        }
+        // Whoever only wants to know of this one does not read hundreds of others.
+        let held: Option<Held> = self.find(&keys::grants(), &numbered(fence.0))?;
+        match held {
+            Some(held) if !held.agrees() => {
+                Err(Fault::integrity(format!("the grant with fence {fence} contradicts itself")))
+            }
+            held => Ok(held.map(|held| held.grant)),
+        }
     }
 
     fn team(&self, name: &TeamName) -> Result<Option<Team>, Fault> {

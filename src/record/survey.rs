@@ -34,7 +34,7 @@ pub fn load_board<S: Store>(snapshot: &Snapshot<'_, S>) -> Result<(MemoryBoard, 
             astray.push(format!("task {id} is open and closed"));
         }
     }
-    changes.grants = board.grants()?.into_iter().map(|grant| (grant.fence(), Some(grant))).collect();
+    changes.grants = board.grants()?.into_iter().map(|grant| (grant.fence(), Some((*grant).clone()))).collect();
     changes.teams = board.teams()?.into_iter().map(|team| (team.name.clone(), Some(team))).collect();
     for train in board.trains()? {
         let gone = all::<Car, S>(snapshot, keys::gone_cars(&train.target))?;

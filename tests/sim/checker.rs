@@ -198,15 +198,15 @@ impl Checker {
             _ => {}
         }
         let Ok(grants) = self.board.grants();
-        let run_out = |grant: &&Grant| grant.until().is_some_and(|until| operation.at > until.plus(operation.skew));
+        let run_out = |grant: &Grant| grant.until().is_some_and(|until| operation.at > until.plus(operation.skew));
         if let Outcome::Claimed { expired, .. } = &recorded.outcome {
             for task in expired {
                 let claim = self.claim_of(task).map(Grant::Claim).ok_or(format!("nobody held {task}"))?;
-                ensure!(run_out(&&claim), "{claim:?} was taken at {}", operation.at);
+                ensure!(run_out(&claim), "{claim:?} was taken at {}", operation.at);
             }
         }
         if matches!(operation.command, Command::Claim { .. } | Command::Lock { .. }) && !world.plan.is_wild() {
-            for grant in grants.iter().filter(run_out) {
+            for grant in grants.iter().filter(|grant| run_out(grant)) {
                 let Some(machine) = self.machines.get(grant.holder()) else { continue };
                 let now = machine.clock(world.now_ms());
                 let ended = grant.until().is_some_and(|until| now > until);
@@ -255,7 +255,7 @@ impl Checker {
         let Ok(grants) = self.board.grants();
         let holds = |grant: &Grant, path: &str| grant.patterns().iter().any(|pattern| pattern.matches(path));
         for path in all_paths() {
-            let held: Vec<&Grant> = grants.iter().filter(|grant| holds(grant, &path)).collect();
+            let held: Vec<&Grant> = grants.iter().map(|grant| &**grant).filter(|grant| holds(grant, &path)).collect();
             for (index, one) in held.iter().enumerate() {
                 for other in &held[index + 1..] {
                     let shared = one.mode() == LockMode::Shared && other.mode() == LockMode::Shared;

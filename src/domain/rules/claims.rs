@@ -1,6 +1,7 @@
 //! Claiming, renewing, giving back, failing and finishing.
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use super::{
     Ruling, become_state, cars, claim_of, close, counters, held, kept_reason, own_claim, return_to_queue, task,
@@ -61,14 +62,14 @@ pub(super) fn take_back_expired<B: Board>(
         if !grant.has_run_out(operation.at, operation.skew) {
             continue;
         }
-        match grant {
+        match &*grant {
             Grant::Lock(lock) => draft.remove_grant(lock.fence),
             Grant::Claim(claim) => {
                 let mut task = task(draft, &claim.task)?;
                 let reason = format!("the lease of {} ran out at {}", claim.holder, claim.lease.until());
                 return_to_queue(draft, &mut task, Some(reason))?;
                 draft.put_task(task);
-                expired.push(claim.task);
+                expired.push(claim.task.clone());
             }
         }
     }
@@ -194,7 +195,7 @@ fn why_not(
     task: &Summary,
     operation: &Operation,
     wanted: &Wanted<'_>,
-    grants: &[Grant],
+    grants: &[Rc<Grant>],
     chosen: &[Summary],
 ) -> Option<Skipped> {
     let skip = |reason: String, holder| Some(Skipped { task: task.id.clone(), reason, holder });
@@ -218,15 +219,15 @@ fn why_not(
 /// The grant that stands in the way of working on `paths`. A person's own lock is not in their own way; another claim
 /// of theirs is, for it is another worktree.
 fn obstacle<'g>(
-    grants: &'g [Grant],
+    grants: &'g [Rc<Grant>],
     operation: &Operation,
     paths: &[Pattern],
 ) -> Option<(&'g Grant, Pattern, Pattern)> {
     grants.iter().find_map(|grant| {
-        if matches!(grant, Grant::Lock(lock) if lock.holder == operation.by) {
+        if matches!(&**grant, Grant::Lock(lock) if lock.holder == operation.by) {
             return None;
         }
-        grant.conflict(paths, LockMode::Exclusive).map(|(mine, theirs)| (grant, mine, theirs))
+        grant.conflict(paths, LockMode::Exclusive).map(|(mine, theirs)| (&**grant, mine, theirs))
     })
 }
 

@@ -61,7 +61,7 @@ pub(super) fn unlock<B: Board>(
     let mut unlocked = Vec::new();
     let grants = draft.grants()?;
     for grant in grants.clone() {
-        let Grant::Lock(mut lock) = grant else { continue };
+        let Grant::Lock(mut lock) = (*grant).clone() else { continue };
         // Force is for patterns that are named: nobody means to unlock everything of everybody.
         if lock.holder != operation.by && (!force || patterns.is_empty()) {
             continue;

@@ -281,8 +281,8 @@ impl World {
     /// A pattern that somebody has locked.
     fn locked(&self, die: u8) -> Vec<Pattern> {
         let Ok(grants) = self.board.grants();
-        let locks = grants.iter().filter(|grant| matches!(grant, Grant::Lock(_)) && die < 230);
-        let patterns: Vec<&Pattern> = locks.flat_map(Grant::patterns).collect();
+        let locks = grants.iter().filter(|grant| matches!(***grant, Grant::Lock(_)) && die < 230);
+        let patterns: Vec<&Pattern> = locks.flat_map(|grant| grant.patterns()).collect();
         pick(&patterns, die).copied().cloned().into_iter().collect()
     }
 

@@ -91,8 +91,8 @@ impl World {
         };
         let Ok(known) = self.board.task(&task);
         let Ok(grants) = self.board.grants();
-        let claimed = grants.into_iter().find_map(|grant| match grant {
-            Grant::Claim(claim) if claim.task == task => Some(claim.branch),
+        let claimed = grants.into_iter().find_map(|grant| match &*grant {
+            Grant::Claim(claim) if claim.task == task => Some(claim.branch.clone()),
             _ => None,
         });
         let branch = match named.or(claimed) {

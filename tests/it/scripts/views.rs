@@ -157,7 +157,7 @@ impl World {
     /// All grants.
     pub(super) fn grants(&self) -> Vec<String> {
         let Ok(grants) = self.board.grants();
-        or_nothing(grants.iter().map(grant).collect(), "no grants")
+        or_nothing(grants.iter().map(|held| grant(held)).collect(), "no grants")
     }
 
     /// A train: its own facts, its open cars in order, those that are gone, and its runs.
