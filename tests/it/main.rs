@@ -6,6 +6,7 @@
 mod support;
 
 mod claims;
+mod combining;
 mod contract;
 mod crash;
 mod demo;

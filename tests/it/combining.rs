@@ -1,0 +1,262 @@
+//! One push for many: what hosts offer one another, and what processes of one clone wait for.
+
+use std::path::Path;
+use std::process::Child;
+use std::time::{Duration, Instant};
+use std::{fs, thread};
+
+use git_scrum::domain::{Command, Holder, Operation, OperationId, Seconds, TaskId, Timestamp};
+use git_scrum::record::encode;
+use serde_json::json;
+
+use crate::scrum::{World, texts};
+use crate::support::RemoteKind;
+
+/// When the guest asked: before anybody in these tests.
+const ASKED_AT: u64 = 1_790_000_000;
+/// A moment later, when it is applied.
+const NOW: &str = "2026-09-21T14:13:40Z";
+/// When an offer that asks nothing any more may be removed by others.
+const LATER: &str = "2026-09-21T14:16:00Z";
+
+/// An operation of somebody who is not there.
+fn asked(nth: u64, command: Command) -> Operation {
+    Operation {
+        id: OperationId::parse(&format!("{nth:032x}")).expect("an id"),
+        by: Holder::parse("guest@elsewhere").expect("a name"),
+        at: Timestamp::from_secs(ASKED_AT),
+        skew: Seconds(5),
+        command,
+    }
+}
+
+fn claim_any() -> Command {
+    claim(None)
+}
+
+fn claim(task: Option<TaskId>) -> Command {
+    Command::Claim {
+        task,
+        team: None,
+        labels: Vec::new(),
+        count: 1,
+        lease: Seconds(1800),
+        branch_template: "ai-feature/issue-{id}".to_owned(),
+    }
+}
+
+/// Puts an offer on a host's ref of the remote, as docs/refs.md describes it, with plain git.
+fn put_offer(world: &World, host: &str, base: &str, files: &[(&str, &[u8])], trailers: &str) {
+    let bare = world.remote().bare();
+    let mut tree = String::new();
+    for (name, content) in files {
+        let file = world.sandbox.path("payload");
+        fs::write(&file, content).expect("the sandbox is writable");
+        let blob = world.sandbox.git(bare, &["hash-object", "-w", file.to_str().expect("UTF-8")]);
+        tree.push_str(&format!("100644 blob {blob}\t{name}\n"));
+    }
+    let listing = world.sandbox.path("tree");
+    fs::write(&listing, tree).expect("the sandbox is writable");
+    let mut mktree = world.sandbox.command("git");
+    mktree.arg("mktree").current_dir(bare).stdin(fs::File::open(&listing).expect("it was just written"));
+    let made = mktree.output().expect("git is installed");
+    let tree = String::from_utf8(made.stdout).expect("an id");
+    let message = format!("offer\n\n{}\n", trailers.replace("BASE", base));
+    let mut commit = world.sandbox.command("git");
+    commit.args(["commit-tree", tree.trim(), "-m", &message]).current_dir(bare);
+    commit.env("GIT_COMMITTER_DATE", format!("{ASKED_AT} +0000"));
+    let made = commit.output().expect("git is installed");
+    let commit = String::from_utf8(made.stdout).expect("an id");
+    world.sandbox.git(bare, &["update-ref", &format!("refs/scrum/hosts/{host}"), commit.trim()]);
+}
+
+/// Puts a whole and true offer of one operation on a host's ref.
+fn put_intent(world: &World, host: &str, operation: &Operation) {
+    let id = operation.id.as_str();
+    let payload = encode("an intent", operation).expect("it is small");
+    let base = world.remote_ref("refs/scrum/board");
+    put_offer(world, host, &base, &[(id, &payload)], &format!("Scrum-Intent: {id} BASE"));
+}
+
+fn operations_of_tip(world: &World) -> usize {
+    let message = world.sandbox.git(world.remote().bare(), &["log", "-1", "--format=%B", "refs/scrum/board"]);
+    message.lines().filter(|line| line.starts_with("Scrum-Operation: ")).count()
+}
+
+fn host_refs(world: &World) -> Vec<String> {
+    let listed = world.sandbox.git(world.remote().bare(), &["for-each-ref", "--format=%(refname)", "refs/scrum/hosts"]);
+    listed.lines().map(str::to_owned).collect()
+}
+
+/// A board of five tasks, in a clone whose clock says [`NOW`].
+fn world_of_tasks(kind: RemoteKind) -> Option<(World, std::path::PathBuf)> {
+    let world = World::new(kind)?;
+    let clone = world.clone_with_board("worker");
+    for id in ["t1", "t2", "t3", "t4", "t5"] {
+        assert_eq!(world.ask_at(&clone, NOW, &["add", id, "--id", id]).exit, 0);
+    }
+    Some((world, clone))
+}
+
+fn claimed(world: &World, clone: &Path, now: &str) -> Vec<String> {
+    texts(&world.ask_at(clone, now, &["claim"]).data()["claims"], Some("task"))
+}
+
+fn an_offer_is_applied_once_and_swept(kind: RemoteKind) {
+    let Some((world, clone)) = world_of_tasks(kind) else { return };
+    put_intent(&world, "guest-1", &asked(1, claim_any()));
+    // A host that wins has no reason to ask; from the push itself it learns that somebody waits.
+    assert_eq!((claimed(&world, &clone, NOW), operations_of_tip(&world)), (vec!["t1".to_owned()], 1));
+    assert_eq!((claimed(&world, &clone, NOW), operations_of_tip(&world)), (vec!["t3".to_owned()], 2));
+    let guests = world.ok(&clone, &["show", "t2"])["task"]["claim"].clone();
+    assert_eq!((&guests["holder"], &guests["fence"]), (&json!("guest@elsewhere"), &json!(2)));
+    assert_eq!((claimed(&world, &clone, NOW), operations_of_tip(&world)), (vec!["t4".to_owned()], 1));
+    assert_eq!(host_refs(&world), ["refs/scrum/hosts/guest-1"], "its owner mostly has the next one ready");
+    for task in ["t1", "t3"] {
+        assert_eq!(world.ask_at(&clone, LATER, &["renew", task]).exit, 0);
+    }
+    assert_eq!(host_refs(&world), [""; 0]);
+    assert_eq!(world.run(&clone, &["log", "--verify"]).exit, 0);
+}
+
+#[test]
+fn an_offer_on_a_file_remote_is_applied_once_and_swept() {
+    an_offer_is_applied_once_and_swept(RemoteKind::File);
+}
+
+#[test]
+fn an_offer_over_http_is_applied_once_and_swept() {
+    an_offer_is_applied_once_and_swept(RemoteKind::Http);
+}
+
+#[test]
+fn an_offer_over_ssh_is_applied_once_and_swept() {
+    an_offer_is_applied_once_and_swept(RemoteKind::Ssh);
+}
+
+#[test]
+fn a_no_to_an_offer_is_recorded_so_that_it_stays_a_no() {
+    let (world, clone) = world_of_tasks(RemoteKind::File).expect("a file remote can always be had");
+    let task = TaskId::parse("t5").expect("an id");
+    put_intent(&world, "guest-1", &asked(1, Command::Renew { task, fence: None, lease: None }));
+    claimed(&world, &clone, NOW);
+    claimed(&world, &clone, NOW);
+    assert_eq!(operations_of_tip(&world), 2);
+    let log = world.run(&clone, &["log"]).stdout;
+    assert!(log.contains("renew by guest@elsewhere: refused"), "{log}");
+    // Now it could be done; but it was answered.
+    put_intent(&world, "guest-2", &asked(2, claim(TaskId::parse("t5").ok())));
+    claimed(&world, &clone, NOW);
+    assert_eq!(world.ok(&clone, &["show", "t5"])["task"]["claim"]["holder"], json!("guest@elsewhere"));
+    claimed(&world, &clone, NOW);
+    assert_eq!(operations_of_tip(&world), 1);
+    assert_eq!(world.run(&clone, &["log", "--verify"]).exit, 0);
+}
+
+#[test]
+fn what_is_no_offer_is_left_alone() {
+    let (world, clone) = world_of_tasks(RemoteKind::File).expect("a file remote can always be had");
+    let board = world.remote_ref("refs/scrum/board");
+    let good = asked(1, claim_any());
+    let payload = encode("an intent", &good).expect("it is small");
+    let id = good.id.as_str();
+    let unknown = "1".repeat(board.len());
+    let trailer = format!("Scrum-Intent: {id} BASE");
+    put_offer(&world, "no-payload", &board, &[("other", b"x")], &trailer);
+    put_offer(&world, "no-base", &unknown, &[(id, &payload)], &trailer);
+    put_offer(&world, "no-record", &board, &[(id, b"\xff\x00 not a record")], &trailer);
+    put_offer(&world, "another-id", &board, &[("22", &payload)], "Scrum-Intent: 22 BASE");
+    put_offer(&world, "no-trailers", &board, &[(id, &payload)], "Scrum-Intent: \nScrum-Intent: x\n");
+    let blob = world.sandbox.git(world.remote().bare(), &["rev-parse", "refs/scrum/board:meta"]);
+    world.sandbox.git(world.remote().bare(), &["update-ref", "refs/scrum/hosts/a-blob", &blob]);
+    for task in ["t1", "t2", "t3"] {
+        assert_eq!((claimed(&world, &clone, NOW), operations_of_tip(&world)), (vec![task.to_owned()], 1));
+    }
+    assert_eq!(world.run(&clone, &["log", "--verify"]).exit, 0);
+}
+
+/// Waits until `done` says so; tells `what` was waited for if it never does.
+fn until(what: &str, done: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn waiting_in(clone: &Path) -> usize {
+    let names = fs::read_dir(clone.join(".git/scrum/waiting")).into_iter().flatten().flatten();
+    names.filter(|entry| entry.file_name().len() == 32).count()
+}
+
+/// Holds the turn of a clone while `processes` are started and wait for it, and what `meanwhile` does.
+fn behind_one_turn(
+    world: &World,
+    clone: &Path,
+    processes: usize,
+    meanwhile: impl FnOnce(&mut Vec<Child>),
+) -> Vec<Child> {
+    let queue =
+        fs::OpenOptions::new().create(true).truncate(false).write(true).open(clone.join(".git/scrum/queue.lock"));
+    let mut queue = fd_lock::RwLock::new(queue.expect("the clone is ours"));
+    let turn = queue.write().expect("nobody else has it");
+    let mut children: Vec<Child> = (0..processes).map(|_| world.start(clone, &["claim"])).collect();
+    until("all wait for their turn", || waiting_in(clone) == processes);
+    meanwhile(&mut children);
+    drop(turn);
+    children
+}
+
+fn answers(children: Vec<Child>) -> Vec<String> {
+    let told = children.into_iter().map(|child| {
+        let output = child.wait_with_output().expect("it was started");
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{stdout}{}", String::from_utf8_lossy(&output.stderr));
+        let answer: serde_json::Value = serde_json::from_str(&stdout).expect("JSON");
+        texts(&answer["data"]["claims"], Some("task")).concat()
+    });
+    let mut told: Vec<String> = told.collect();
+    told.sort();
+    told
+}
+
+fn whoever_waits_is_served_by_one_push(world: &World, clone: &Path, operations_of_tip: impl Fn() -> usize) {
+    let children = behind_one_turn(world, clone, 4, |_| {});
+    assert_eq!(answers(children), ["t1", "t2", "t3", "t4"]);
+    assert_eq!(operations_of_tip(), 4);
+    assert_eq!(world.run(clone, &["log", "--verify"]).exit, 0);
+    let left: Vec<_> = fs::read_dir(clone.join(".git/scrum/waiting")).expect("readable").flatten().collect();
+    assert!(left.is_empty(), "{left:?}");
+}
+
+#[test]
+fn processes_of_one_clone_are_served_by_one_push() {
+    let (world, clone) = world_of_tasks(RemoteKind::File).expect("a file remote can always be had");
+    whoever_waits_is_served_by_one_push(&world, &clone, || operations_of_tip(&world));
+}
+
+#[test]
+fn processes_of_a_clone_without_a_remote_are_served_by_one_change() {
+    let (world, clone) = World::local();
+    world.ok(&clone, &["init"]);
+    for id in ["t1", "t2", "t3", "t4", "t5"] {
+        world.ok(&clone, &["add", id, "--id", id]);
+    }
+    whoever_waits_is_served_by_one_push(&world, &clone, || {
+        let message = world.sandbox.git(&clone, &["log", "-1", "--format=%B", "refs/scrum/board"]);
+        message.lines().filter(|line| line.starts_with("Scrum-Operation: ")).count()
+    });
+}
+
+#[test]
+fn nothing_is_done_for_a_process_that_was_killed_while_it_waited() {
+    let (world, clone) = world_of_tasks(RemoteKind::File).expect("a file remote can always be had");
+    let children = behind_one_turn(&world, &clone, 4, |children| {
+        let mut killed = children.pop().expect("four were started");
+        killed.kill().expect("it is ours");
+        killed.wait().expect("it was started");
+    });
+    assert_eq!(answers(children), ["t1", "t2", "t3"]);
+    assert_eq!(operations_of_tip(&world), 3);
+    assert_eq!(waiting_in(&clone), 0);
+}
