@@ -153,11 +153,14 @@ impl Default for TrainSettings {
 pub struct HostSettings {
     /// Whether an operation that meets others is offered to them, and theirs are applied along with it.
     pub combine: bool,
+    /// How often this clone pushes in a minute at most; 0: as often as the host of the remote recommends, and as often
+    /// as one likes where it recommends nothing.
+    pub pushes_per_minute_max: u32,
 }
 
 impl Default for HostSettings {
     fn default() -> Self {
-        HostSettings { combine: true }
+        HostSettings { combine: true, pushes_per_minute_max: 0 }
     }
 }
 

@@ -16,7 +16,7 @@ use crate::domain::planner::TrainPolicy;
 use crate::domain::{Branch, Fence, Holder, TaskId, Timestamp};
 use crate::engine::{Engine, EngineError, Knowledge, PassSettings};
 use crate::failpoint;
-use crate::git::{Git, GitError};
+use crate::git::{Git, GitError, PushBudget};
 use crate::ledger::{Author, Fault, GitStore, Objects, Place, Refs, Store, Truth, tracking_ref};
 use crate::record::names::{DEFAULT_PREFIX, RefNames, branch_ref, candidate_ref};
 use crate::repo::GitCode;
@@ -203,6 +203,8 @@ impl Session {
         &'a self,
         store: &'a GitStore,
     ) -> Result<Knowledge<'a, GitStore, SystemHost, FileJournal>, SessionError> {
+        // With them comes the budget of pushes.
+        self.settings()?;
         Ok(Knowledge { store, host: &self.host, journal: &self.journal, who: self.holder()? })
     }
 
@@ -259,6 +261,12 @@ impl Session {
             return Ok(settings);
         }
         let settings = self.settings_of(&self.target()?)?;
+        if let Truth::Remote { name, url } = &self.truth {
+            let asked = settings.hosts.pushes_per_minute_max;
+            let per_minute = if asked == 0 { PushBudget::recommended(url) } else { asked };
+            let file = self.place.state_dir().join(format!("pushes-{name}"));
+            self.git.limit_pushes(PushBudget::new(file, per_minute));
+        }
         Ok(self.settings.get_or_init(|| settings))
     }
 

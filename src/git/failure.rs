@@ -3,6 +3,8 @@
 //! The exit code of `git push` and `git fetch` says nothing about the cause (GIT_FACTS 3), so the words are matched.
 //! `LC_ALL=C` keeps them in English. Words that are not known give [`Cause::Unclear`], never a guess.
 
+use std::time::Duration;
+
 /// The causes that callers treat differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Cause {
@@ -74,6 +76,21 @@ pub fn cause(stderr: &str) -> Cause {
     found.map_or(Cause::Unclear, |(cause, _)| *cause)
 }
 
+/// For how long the server asks not to be asked again, where it refuses to serve more and says so in words.
+pub fn pause(stderr: &str) -> Option<Duration> {
+    if cause(stderr) != Cause::RateLimited {
+        return None;
+    }
+    let words: Vec<&str> = stderr.split(|c: char| c.is_whitespace() || ":,.()".contains(c)).collect();
+    let words: Vec<String> = words.into_iter().filter(|w| !w.is_empty()).map(str::to_ascii_lowercase).collect();
+    let asked = |pair: &[String]| {
+        let count: u64 = pair[0].parse().ok()?;
+        ["second", "minute"].iter().zip([1, 60]).find(|(unit, _)| pair[1].starts_with(*unit)).map(|(_, s)| count * s)
+    };
+    let after = |pair: &[String]| if pair[0] == "retry-after" { pair[1].parse().ok() } else { None };
+    words.windows(2).find_map(|pair| asked(pair).or_else(|| after(pair))).map(Duration::from_secs)
+}
+
 /// The most telling line of what git printed: the first `fatal:` or `error:` or `remote:` line, without that word.
 pub fn telling_line(stderr: &str) -> String {
     let lines = || stderr.lines().map(str::trim).filter(|line| !line.is_empty());
@@ -102,6 +119,19 @@ mod tests {
             ("", Cause::Unclear),
         ] {
             assert_eq!(cause(words), expected, "{words}");
+        }
+    }
+
+    #[test]
+    fn a_pause_is_read_where_the_server_names_one() {
+        for (words, secs) in [
+            ("remote: rate limit exceeded, please try again in 30 seconds.", Some(30)),
+            ("error: The requested URL returned error: 429\nRetry-After: 120", Some(120)),
+            ("remote: Too Many Requests (wait 2 minutes)", Some(120)),
+            ("error: The requested URL returned error: 429", None),
+            ("remote: done in 30 seconds", None),
+        ] {
+            assert_eq!(pause(words), secs.map(Duration::from_secs), "{words}");
         }
     }
 

@@ -3,6 +3,7 @@
 //! Guarantees: a fixed locale, no prompt that waits for a person, no influence of configuration that would turn our
 //! pushes and fetches into something else (GIT_FACTS 6, 7), bounded time. Knows nothing of ledgers, tasks or trains.
 
+mod budget;
 pub mod failure;
 pub mod process;
 pub mod transfer;
@@ -11,7 +12,9 @@ use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, OnceLock};
 
+pub use budget::PushBudget;
 pub use failure::Cause;
 pub use process::{Bounds, Output};
 
@@ -40,6 +43,8 @@ pub struct Git {
     directory: PathBuf,
     own_environment: bool,
     variables: Vec<(String, String)>,
+    /// How often it may push: settled once for all that were cloned from one.
+    budget: Arc<OnceLock<PushBudget>>,
 }
 
 /// A git command that could not be started, or that failed.
@@ -65,12 +70,17 @@ pub enum GitError {
 impl Git {
     /// Git as the user started us: in their directory and with their environment.
     pub fn here(directory: impl Into<PathBuf>) -> Git {
-        Git { directory: directory.into(), own_environment: true, variables: Vec::new() }
+        Git { directory: directory.into(), own_environment: true, variables: Vec::new(), budget: Arc::default() }
     }
 
     /// Git in another repository or worktree, free of variables that point at the user's own.
     pub fn at(directory: impl Into<PathBuf>) -> Git {
-        Git { directory: directory.into(), own_environment: false, variables: Vec::new() }
+        Git { directory: directory.into(), own_environment: false, variables: Vec::new(), budget: Arc::default() }
+    }
+
+    /// Keeps to a budget of pushes from now on, as do all clones of this value. Only the first one counts.
+    pub fn limit_pushes(&self, budget: PushBudget) {
+        self.budget.get_or_init(|| budget);
     }
 
     /// The same git with one more environment variable.

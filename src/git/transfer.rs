@@ -145,7 +145,13 @@ impl Git {
             Some(new) => format!("+{new}:{}", u.name),
             None => format!(":{}", u.name),
         }));
-        Ok(report(updates, &self.output(&args)?))
+        let budget = self.budget.get();
+        budget.inspect(|budget| budget.take());
+        let output = self.output(&args)?;
+        if let (Some(budget), Some(pause)) = (budget, failure::pause(&output.stderr_text())) {
+            budget.pause(pause);
+        }
+        Ok(report(updates, &output))
     }
 
     /// Fetches `refspecs` from `url`. Never prunes, never fetches tags, leaves `FETCH_HEAD` alone.

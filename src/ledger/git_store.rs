@@ -150,11 +150,14 @@ impl GitStore {
         let Some(hosts) = self.hosts.get() else { return Ok(None) };
         let marker = self.offered_file();
         let new = if intents.is_empty() {
-            if fs::remove_file(marker).is_err() {
+            if !marker.exists() {
                 return Ok(None);
             }
+            failpoint::reach("forgetting an offer");
+            let _ = fs::remove_file(marker);
             None
         } else {
+            failpoint::reach("making an offer");
             // Before it is offered: an offer that nobody remembers would stay until somebody else removes it.
             fs::write(&marker, b"").map_err(|error| Fault::io(format!("cannot write {}", marker.display()), error))?;
             Some(write_offer(&self.objects, &self.author, intents, at_secs)?)

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use super::{Fault, Intent, Pending, VALUE_BYTES_MAX, Version};
+use crate::failpoint;
 
 /// How many waiting operations are taken along at once.
 const TAKEN_MAX: usize = 256;
@@ -39,7 +40,9 @@ impl WaitingRoom {
     /// Makes it known that this process waits for `intent`.
     pub(super) fn enter(&self, intent: &Intent) -> Result<Seat, Fault> {
         let failed = |error: std::io::Error| Fault::io(format!("cannot write to {}", self.directory.display()), error);
+        failpoint::making(&self.directory);
         fs::create_dir_all(&self.directory).map_err(failed)?;
+        failpoint::reach("making a file of a process that waits");
         // Locked and written before it gets the name under which others look for it.
         let file = tempfile::NamedTempFile::new_in(&self.directory).map_err(failed)?;
         flock(file.as_file(), FlockOperation::NonBlockingLockExclusive)
@@ -47,6 +50,7 @@ impl WaitingRoom {
         let text = [intent.base.0.as_bytes(), b"\n", &intent.payload].concat();
         fs::write(file.path(), text).map_err(failed)?;
         let path = self.directory.join(&intent.id);
+        failpoint::reach("naming the file of a process that waits");
         let locked = file.persist(&path).map_err(|error| failed(error.error))?;
         Ok(Seat { path, _locked: locked })
     }
@@ -93,6 +97,7 @@ impl WaitingRoom {
     pub(super) fn try_for(&self, ids: &[&str]) -> Result<(), Fault> {
         for id in ids {
             let seat = self.directory.join(id);
+            failpoint::reach("marking an intent as tried");
             match fs::rename(&seat, tried(&seat)) {
                 // Tried before, or gone meanwhile.
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -109,6 +114,7 @@ impl WaitingRoom {
         // If it cannot be told, it finds out by itself when its turn comes.
         let Ok(file) = tempfile::NamedTempFile::new_in(&self.directory) else { return };
         if fs::write(file.path(), &version.0).is_ok() {
+            failpoint::reach("telling a process that waits");
             let _ = file.persist(served(&self.directory.join(id)));
         }
     }

@@ -186,3 +186,28 @@ fn a_dependency_cycle_is_refused_and_named() {
     world.ask(&clone, &["add", "E", "--needs", "nobody"]).error(1);
     assert_eq!(world.ok(&clone, &["list"])["tasks"].as_array().expect("tasks").len(), 3, "bad input changed nothing");
 }
+
+#[test]
+fn pushes_are_counted_where_there_is_a_limit() {
+    let world = World::file();
+    let clone = world.clone_with_board("worker");
+    let bucket = clone.join(".git/scrum/pushes-origin");
+    assert!(!bucket.exists(), "a file remote recommends no limit");
+    world.sandbox.git(&clone, &["config", "scrum.hosts.pushesPerMinuteMax", "600"]);
+    let level = || {
+        let text = std::fs::read_to_string(&bucket).expect("pushes are counted");
+        let numbers: Vec<i64> = text.split_whitespace().map(|word| word.parse().expect("a number")).collect();
+        numbers[0]
+    };
+    world.ok(&clone, &["add", "One"]);
+    assert_eq!(level(), 60_000 - 100);
+    world.ok(&clone, &["memory", "add", "Greet", "--kind", "decision"]);
+    assert!(level() < 60_000, "memory counts, too");
+    // What a server asked for is waited for, and no more than that.
+    std::fs::write(&bucket, "60000 0 1\n").expect("the clone is ours");
+    world.ok(&clone, &["add", "Two"]);
+    // A file that somebody else wrote limits nothing.
+    std::fs::write(&bucket, "full of nonsense").expect("the clone is ours");
+    world.ok(&clone, &["add", "Three"]);
+    assert_eq!(level(), 60_000 - 100);
+}

@@ -319,8 +319,8 @@ impl Scene {
         let refs = git(&truth, &["for-each-ref", "--format=%(refname) %(objectname)"]);
         // Where it cannot go along with the verdict, a note that a killed process did not write is not written.
         let elsewhere: &[&str] = match self.together {
-            true => &["refs/scrum/board ", "refs/scrum/memory "],
-            false => &["refs/scrum/board ", "refs/scrum/memory ", "refs/notes/"],
+            true => &["refs/scrum/board ", "refs/scrum/memory ", "refs/scrum/hosts/"],
+            false => &["refs/scrum/board ", "refs/scrum/memory ", "refs/scrum/hosts/", "refs/notes/"],
         };
         let ours = |line: &&str| !elsewhere.iter().any(|name| line.starts_with(name));
         say("the refs", refs.lines().filter(ours).collect::<Vec<_>>().join("\n"));
@@ -331,8 +331,9 @@ impl Scene {
         say("the worktrees", git(&clone, &["worktree", "list", "--porcelain"]));
         say("the state of the clone", git(&clone, &["status", "--porcelain"]));
         say("files that are in the way", files_below(self.root(), &is_in_the_way).join("\n"));
-        // Whether others were met is remembered, and is no more than a hint.
-        let lasting = |path: &str| !path.starts_with("contended-");
+        // Whether others were met, and what they asked for, is remembered, and is no more than a hint.
+        let hints = ["contended-", "gathered", "offered", "swept"];
+        let lasting = |path: &str| !hints.iter().any(|hint| path.starts_with(hint));
         say("files of the clone's own", files_below(&clone.join(".git/scrum"), &lasting).join("\n"));
         say("temporary files", files_below(&self.root().join("tmp"), &|_| true).join("\n"));
         say("the files of worktrees", files_below(&self.worktree(""), &|_| true).join("\n"));
