@@ -371,9 +371,11 @@ impl Session {
         })
     }
 
-    /// The fence this clone knows for a task, to be named by whatever is done with the claim.
+    /// The fence this clone knows for a task, to be named by whatever its holder does with the claim. Another holder
+    /// of the same clone must not name it: one who lost the task to them would go on in their name.
     pub fn known_fence(&self, task: &TaskId) -> Option<Fence> {
-        self.claims.get(task).map(|claim| claim.fence)
+        let claim = self.claims.get(task)?;
+        (self.holder().ok()? == claim.holder).then_some(claim.fence)
     }
 
     /// Forgets what this invocation had begun: its answer has reached whoever asked.

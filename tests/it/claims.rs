@@ -6,7 +6,7 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::scrum::{Answer, World, path, texts};
+use crate::scrum::{Answer, World, answer, path, texts};
 
 /// Asks again where others were faster too often in a row, as its error says to: exit 7.
 fn ask_until_through(world: &World, clone: &Path, args: &[&str]) -> Answer {
@@ -110,6 +110,24 @@ fn a_lease_that_ran_out_lets_another_take_the_task_and_stops_the_first() {
     }
     let heads = world.sandbox.git(world.remote().bare(), &["for-each-ref", "--format=%(refname)", "refs/heads"]);
     assert_eq!(heads, "refs/heads/main", "a stale submission publishes nothing");
+}
+
+#[test]
+fn a_holder_who_lost_a_task_to_another_of_the_same_clone_does_not_act_under_their_fence() {
+    let world = World::file();
+    let clone = world.clone_with_board("a");
+    world.ok(&clone, &["add", "One"]);
+    let ask = |holder: &str, now: &str, args: &[&str]| {
+        let mut command = world.command(&clone, &[args, &["--json"]].concat());
+        answer(command.env("SCRUM_HOLDER", holder).env("SCRUM_NOW", now))
+    };
+    ask("first", "2026-01-01T10:00:00Z", &["claim", "--lease", "10m"]).data();
+    ask("second", "2026-01-01T10:11:00Z", &["claim", "--lease", "10m"]).data();
+    for args in [&["renew", "1"][..], &["release", "1"], &["fail", "1", "--reason", "x"], &["done", "1"]] {
+        let error = ask("first", "2026-01-01T10:12:00Z", args).error(3);
+        assert_eq!((&error["holder"], &error["fence"]), (&json!("second"), &json!(2)), "{args:?}");
+    }
+    ask("second", "2026-01-01T10:12:00Z", &["done", "1"]).data();
 }
 
 #[test]
