@@ -190,6 +190,10 @@ fn decide_together<S: Store>(
             continue;
         }
         if own {
+            if !recorded && !applied.is_empty() {
+                // What the others ask for may never come to pass: it is no ground for a "no".
+                return decide_together(snapshot, &operation, also, &Round { others: &[], ..*round });
+            }
             if !recorded {
                 // The others are left to themselves: there is nothing to publish on their behalf.
                 return Ok(Decision::Answer(value));
