@@ -284,9 +284,11 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         mut decide: impl FnMut(Option<&Snapshot<'_, S>>, &Round<'_>) -> Result<Decision<T>, E>,
         mut recover: impl FnMut(&Snapshot<'_, S>) -> Result<T, E>,
     ) -> Result<Committed<T>, TransactError<E>> {
+        let resumed = searched.is_some();
+        // Before anything can fail: it may have been applied already.
+        self.exposed |= resumed;
         let cached = self.store.cached()?;
         self.contended = self.store.contended();
-        let resumed = searched.is_some();
         let mut fresh = self.request.fresh || cached.is_none() || resumed;
         if self.contended && !fresh && self.request.sharing != Sharing::Alone {
             // Whoever was just told what others want may as well go on from there. Not so whoever won: its cache is
@@ -303,7 +305,6 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             self.contended = false;
             self.store.set_contended(false);
         }
-        self.exposed |= resumed;
         // Our operation can only be in versions after this one.
         let mut searched = searched.flatten();
         if resumed {
