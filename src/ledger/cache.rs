@@ -55,6 +55,12 @@ impl Cache {
         self.alone(|| self.unstuck(&[name], || self.refs.forget(name), |result| hindered(result.as_ref().err())))?
     }
 
+    /// Removes cache refs that are there.
+    pub fn forget_all(&self, names: &[String]) -> Result<(), Fault> {
+        let locked: Vec<&str> = names.iter().map(String::as_str).collect();
+        self.alone(|| self.unstuck(&locked, || self.refs.forget_all(names), |result| hindered(result.as_ref().err())))?
+    }
+
     /// Fetches `refspecs` from `url` into cache refs. A failing fetch is an output.
     pub fn fetch(&self, url: &str, refspecs: &[String]) -> Result<Output, Fault> {
         let set: Vec<&str> = refspecs.iter().filter_map(|refspec| Some(refspec.rsplit_once(':')?.1)).collect();

@@ -35,8 +35,8 @@ const TURN_POLL: Duration = Duration::from_millis(4);
 const SWEPT_MAX: usize = 16;
 /// How much is looked at of what a server says to a push.
 const TRACE_BYTES_MAX: u64 = 4 << 20;
-/// How many removed offers are remembered.
-const SWEPT_KEPT_MAX: usize = 1_000;
+/// How many removed offers are remembered, each with a ref of the cache, before they are removed from it at once.
+const SWEPT_KEPT_MAX: usize = 100;
 
 /// Where the truth is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -194,9 +194,21 @@ impl GitStore {
         let Some(HostRefs { prefix, own }) = self.hosts.get() else { return Ok(Vec::new()) };
         let (seen, own) = (tracking_ref(&self.truth, prefix), tracking_ref(&self.truth, own));
         let swept = self.swept();
-        let others = self.refs.list(&seen)?.into_iter().filter(|(name, at)| *name != own && !swept.contains(at));
-        let name_there = |name: &str| format!("{prefix}{}", &name[seen.len()..]);
-        Ok(others.map(|(name, commit)| read_offer(&self.objects, name_there(&name), commit)).collect())
+        let mut gone = Vec::new();
+        let mut offers = Vec::new();
+        for (name, commit) in self.refs.list(&seen)?.into_iter().filter(|(name, _)| *name != own) {
+            let name_there = format!("{prefix}{}", &name[seen.len()..]);
+            if swept.contains(&format!("{commit} {name_there}")) {
+                gone.push(name);
+            } else {
+                offers.push(read_offer(&self.objects, name_there, commit));
+            }
+        }
+        if gone.len() > SWEPT_KEPT_MAX {
+            self.cache.forget_all(&gone)?;
+            let _ = fs::remove_file(self.swept_file());
+        }
+        Ok(offers)
     }
 
     /// Remembers at which version the offers in the cache were there.
@@ -215,10 +227,7 @@ impl GitStore {
 
     fn remember_swept(&self, settled: &[Offer]) {
         let mut swept = if settled.is_empty() { return } else { self.swept() };
-        if swept.len() > SWEPT_KEPT_MAX {
-            swept.clear();
-        }
-        swept.extend(settled.iter().map(|offer| offer.version.0.clone()));
+        swept.extend(settled.iter().map(|offer| format!("{} {}", offer.version, offer.ref_name)));
         // Forgotten, it is looked at again, and found settled again.
         let _ = fs::write(self.swept_file(), swept.into_iter().collect::<Vec<_>>().join("\n"));
     }

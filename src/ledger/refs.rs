@@ -73,6 +73,15 @@ impl Refs {
         Ok(())
     }
 
+    /// Removes refs of our own cache that are there.
+    pub fn forget_all(&self, names: &[String]) -> Result<(), Fault> {
+        let script: String = names.iter().map(|name| format!("delete {name}\n")).collect();
+        let output = self.git.output_with(["update-ref", "--stdin"], Some(script.as_bytes()));
+        let output = output.map_err(|error| Fault::io("removing refs", error))?;
+        let said = || crate::git::failure::telling_line(&output.stderr_text());
+        if output.success() { Ok(()) } else { Err(Fault::io("cannot remove refs of the cache", said())) }
+    }
+
     /// Moves all of `updates`, each from its expected value, durably, or none of them.
     pub fn transact(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
         let zero = "0".repeat(self.place.hex_len());

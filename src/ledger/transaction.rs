@@ -151,6 +151,8 @@ const GIVES_WAY_MAX: u32 = 4;
 const TRYING: u64 = 2;
 /// How often in a row an attempt is left to others.
 const LEFT_TO_OTHERS_MAX: u32 = 4;
+/// How many operations of others one version applies at most.
+const TAKEN_ALONG_MAX: usize = 500;
 /// For how many versions the others heed somebody who asked to be let through: whoever lives has mostly got through.
 const LET_THROUGH_AFTER: usize = 8;
 /// How old an offer must be, in seconds, before somebody else removes it: its owner mostly has the next one ready.
@@ -424,7 +426,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                 others.settled.push(offer.clone());
             }
         }
-        others.pending = pending.into_values().collect();
+        others.pending = pending.into_values().take(TAKEN_ALONG_MAX).collect();
         Ok(others)
     }
 

@@ -260,3 +260,39 @@ fn nothing_is_done_for_a_process_that_was_killed_while_it_waited() {
     assert_eq!(operations_of_tip(&world), 3);
     assert_eq!(waiting_in(&clone), 0);
 }
+
+#[test]
+fn whoever_asks_to_be_let_through_stops_nobody_for_good() {
+    let (world, clone) = world_of_tasks(RemoteKind::File).expect("a file remote can always be had");
+    let board = world.remote_ref("refs/scrum/board");
+    let id = "1".repeat(32);
+    put_offer(&world, "lander", &board, &[(&id, b"")], &format!("Scrum-Intent: {id} BASE"));
+    assert_eq!(claimed(&world, &clone, NOW), ["t1"]);
+    assert_eq!(host_refs(&world), ["refs/scrum/hosts/lander"], "whoever does not know of it goes on");
+    // Whoever does offers what it wants, so that the other can take it along, and looks whether it did.
+    assert_eq!((claimed(&world, &clone, NOW), host_refs(&world).len()), (vec!["t2".to_owned()], 2));
+    let own = host_refs(&world).into_iter().find(|name| !name.ends_with("/lander")).expect("there are two");
+    let said = world.sandbox.git(world.remote().bare(), &["log", "-1", "--format=%B", &own]);
+    assert!(said.contains("Scrum-Intent: "), "{said}");
+    assert_eq!(world.run(&clone, &["log", "--verify"]).exit, 0);
+}
+
+#[test]
+fn many_hosts_that_came_and_went_leave_nothing_behind() {
+    let (world, clone) = world_of_tasks(RemoteKind::File).expect("a file remote can always be had");
+    let bare = world.remote().bare();
+    let gone = asked(1, claim_any());
+    put_offer(&world, "h0", &"1".repeat(40), &[], &format!("Scrum-Intent: {} BASE", gone.id.as_str()));
+    let offer = world.remote_ref("refs/scrum/hosts/h0");
+    for number in 1..130 {
+        world.sandbox.git(bare, &["update-ref", &format!("refs/scrum/hosts/h{number}"), &offer]);
+    }
+    let mut rounds = 0;
+    while !host_refs(&world).is_empty() {
+        rounds += 1;
+        assert!(rounds < 50, "{:?}", host_refs(&world));
+        assert_eq!(world.ask_at(&clone, LATER, &["add", "One more"]).exit, 0);
+    }
+    let cached = || world.sandbox.git(&clone, &["for-each-ref", "refs/scrum/remotes/origin/hosts"]).lines().count();
+    assert!(cached() <= 130, "{}", cached());
+}
