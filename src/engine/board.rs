@@ -226,3 +226,71 @@ fn ruled<T>(ruling: Result<T, Stop<Fault>>) -> Result<Result<T, Refusal>, Fault>
         Err(Stop::Fault(fault)) => Err(fault),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::command::NewTask;
+    use crate::domain::{Branch, Priority, TaskId, Timestamp};
+    use crate::ledger::{Intent, MemoryClone, MemoryRemote, Message, Pending};
+    use crate::record::encode;
+
+    fn operation(nth: u64, by: &str, command: Command) -> Operation {
+        let id = OperationId::parse(&format!("{nth:032x}")).expect("hexadecimal digits");
+        let by = Holder::parse(by).expect("a word");
+        Operation { id, by, at: Timestamp::from_secs(nth), skew: Seconds(0), command }
+    }
+
+    /// What is decided at `version`, and the version that it makes if it makes one.
+    fn decided(
+        store: &MemoryClone,
+        version: Option<&Version>,
+        operation: &Operation,
+        others: &[Pending],
+    ) -> (Result<Outcome, Refusal>, Option<Version>) {
+        let snapshot = version.map(|version| Snapshot::new(store, version.clone()));
+        let round = Round { others, binding: false };
+        match decide(snapshot.as_ref(), operation, &[], &round).expect("nothing is broken") {
+            Decision::Answer(value) => (value, None),
+            Decision::Commit { batch, lines, operations, value, .. } => {
+                let message = Message { lines, operations, nonce: operation.id.as_str().to_owned() };
+                (value, Some(store.write(version, &batch, &message, 0).expect("memory is writable")))
+            }
+        }
+    }
+
+    #[test]
+    fn nobody_is_refused_for_what_another_has_only_asked_for() {
+        let store = MemoryClone::new(MemoryRemote::new(), "refs/scrum/board");
+        let (id, target) = (TaskId::parse("1").expect("an id"), Branch::parse("main").expect("a branch"));
+        let task = NewTask {
+            id: None,
+            title: "One".to_owned(),
+            priority: Priority::ALL[0],
+            kind: None,
+            size: None,
+            labels: Vec::new(),
+            needs: Vec::new(),
+            paths: Vec::new(),
+            body: String::new(),
+        };
+        let (_, version) = decided(&store, None, &operation(1, "a", Command::Init { target }), &[]);
+        let (_, version) = decided(&store, version.as_ref(), &operation(2, "a", Command::Add(task)), &[]);
+        let claim = Command::Claim {
+            task: Some(id.clone()),
+            team: None,
+            labels: Vec::new(),
+            count: 1,
+            lease: Seconds(60),
+            branch_template: "{id}".to_owned(),
+        };
+        let claim = operation(3, "b", claim);
+        let payload = encode("an intent", &claim).expect("it can be written");
+        let intent = Intent { id: claim.id.as_str().to_owned(), base: version.clone().expect("one"), payload };
+        let others = [Pending { intent, binding: true }];
+        let renew = operation(4, "a", Command::Renew { task: id, fence: None, lease: None });
+        let (answer, published) = decided(&store, version.as_ref(), &renew, &others);
+        assert!(matches!(answer, Err(Refusal::WrongState { .. })), "{answer:?}");
+        assert_eq!(published, None);
+    }
+}
