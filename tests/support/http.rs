@@ -7,6 +7,7 @@
 //! The bridge is CGI (RFC 3875) as `git help http-backend` describes it. The server has no git configuration beyond
 //! the repositories' own and lets everybody push.
 
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -48,6 +49,8 @@ pub enum Fault {
     BadGatewayAfter,
     /// A push is answered with 502 and not carried out.
     BadGatewayBefore,
+    /// Every request is answered with 502 and not carried out.
+    Outage,
     /// Every request is answered with 401, as with a missing or expired token.
     Unauthorized,
     /// Every request of a push, its `info/refs` first, is answered with 403, as with a token that may only read.
@@ -59,7 +62,7 @@ impl Fault {
         match self {
             Self::None => false,
             Self::DropResponse | Self::BadGatewayAfter | Self::BadGatewayBefore => service == Service::ReceivePack,
-            Self::Unauthorized => true,
+            Self::Unauthorized | Self::Outage => true,
             Self::Forbidden => service.is_push(),
         }
     }
@@ -76,6 +79,10 @@ pub struct Requests {
     pub upload_pack: usize,
     /// `POST git-receive-pack`: one for a push. The empty probe that git sends ahead of a large one does not count.
     pub receive_pack: usize,
+    /// Pushes that were carried out and whose answer was not given.
+    pub answers_dropped: usize,
+    /// Requests that were refused by a fault and not carried out.
+    pub refused: usize,
 }
 
 /// A running server; dropping it stops it.
@@ -121,12 +128,17 @@ impl HttpServer {
     /// once, when a connection that has answered before closes without a byte. With the fault set for one request
     /// only, the repetition is answered, and git reports a push that has landed as `[remote rejected]`.
     pub fn set_fault(&self, fault: Fault) {
-        self.shared.settings().fault = (fault, usize::MAX);
+        self.shared.settings().faults = VecDeque::from([(fault, usize::MAX)]);
     }
 
     /// Sets what goes wrong with the next `requests` requests that the fault concerns; after that nothing does.
     pub fn set_fault_times(&self, fault: Fault, requests: usize) {
-        self.shared.settings().fault = (fault, requests);
+        self.shared.settings().faults = VecDeque::from([(fault, requests)]);
+    }
+
+    /// Lets these faults strike after those that are set already, each so many of the requests that it concerns.
+    pub fn add_faults(&self, faults: &[(Fault, usize)]) {
+        self.shared.settings().faults.extend(faults);
     }
 
     /// Holds every answer back: `fetch` for the requests of fetches and clones, `push` for those of pushes.
@@ -179,8 +191,8 @@ struct Shared {
 
 #[derive(Default)]
 struct Settings {
-    /// The fault and how many more requests it strikes.
-    fault: (Fault, usize),
+    /// The faults, one after the other, and how many more requests each strikes.
+    faults: VecDeque<(Fault, usize)>,
     /// For fetches and for pushes.
     delay: (Duration, Duration),
     /// For fetches and for pushes.
@@ -214,12 +226,20 @@ impl Shared {
         };
         let each_way = if service.is_waited_for() { distance / 4 } else { Duration::ZERO };
         let way = Way { there: each_way, back: each_way + delay };
-        let (fault, left) = settings.fault;
-        if left == 0 || !fault.strikes(service) {
+        while settings.faults.front().is_some_and(|(_, left)| *left == 0) {
+            settings.faults.pop_front();
+        }
+        let Some((fault, left)) = settings.faults.front_mut() else { return (Fault::None, way) };
+        let fault = *fault;
+        if !fault.strikes(service) {
             return (Fault::None, way);
         }
-        if left < usize::MAX {
-            settings.fault = (fault, left - 1);
+        if *left < usize::MAX {
+            *left -= 1;
+        }
+        match fault {
+            Fault::DropResponse | Fault::BadGatewayAfter => settings.requests.answers_dropped += 1,
+            _ => settings.requests.refused += 1,
         }
         (fault, way)
     }
@@ -286,7 +306,7 @@ async fn answer(State(shared): State<Arc<Shared>>, request: Request) -> Response
     let response = match fault {
         Fault::Unauthorized => (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Basic realm=\"test\"")]).into_response(),
         Fault::Forbidden => StatusCode::FORBIDDEN.into_response(),
-        Fault::BadGatewayBefore => StatusCode::BAD_GATEWAY.into_response(),
+        Fault::BadGatewayBefore | Fault::Outage => StatusCode::BAD_GATEWAY.into_response(),
         Fault::None | Fault::DropResponse | Fault::BadGatewayAfter => {
             // A task of its own: this one is dropped when the client hangs up.
             let task = tokio::spawn(async move {
