@@ -345,8 +345,11 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                     let message = Message { lines, operations, nonce: self.pace.nonce() };
                     let new = self.store.write(version.as_ref(), &batch, &message, self.request.at_secs)?;
                     self.pushes += 1;
+                    // Before anything leaves: should this process be killed, those it took along look for themselves.
+                    let local = self.taken_along(&others, &message.operations);
+                    self.store.try_for(&local.iter().map(|intent| intent.id.as_str()).collect::<Vec<_>>())?;
                     let outcome = if also.is_empty() {
-                        self.publish(version.as_ref(), &new, &others, &message.operations)?
+                        self.publish(version.as_ref(), &new, &others, &local)?
                     } else {
                         self.store.publish(version.as_ref(), &new, &also)?
                     };
@@ -470,13 +473,22 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         Some(Intent { id: self.request.operation.to_owned(), base: base.clone(), payload: payload.clone() })
     }
 
-    /// Publishes `new`, which applies `operations`; where others write, too, together with what this clone waits for.
+    /// Those of `operations` that other processes of this clone wait for, and nobody else knows of.
+    fn taken_along<'o>(&self, others: &'o Others, operations: &[String]) -> Vec<&'o Intent> {
+        let local = others.pending.iter().map(|pending| &pending.intent).filter(|intent| {
+            let offered = self.offers.iter().flat_map(|offer| &offer.intents);
+            operations.contains(&intent.id) && !offered.into_iter().any(|i| i.id == intent.id)
+        });
+        local.collect()
+    }
+
+    /// Publishes `new`; where others write, too, together with what this clone waits for: `local`.
     fn publish(
         &mut self,
         old: Option<&Version>,
         new: &Version,
         others: &Others,
-        operations: &[String],
+        local: &[&Intent],
     ) -> Result<Outcome, Fault> {
         if self.request.sharing == Sharing::Alone {
             return self.store.publish(old, new, &[]);
@@ -485,19 +497,12 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         if self.contended || self.pushes > 1 {
             intents.extend(self.own_intent(old));
         }
-        let local = others.pending.iter().filter(|pending| {
-            let offered = self.offers.iter().flat_map(|offer| &offer.intents);
-            operations.contains(&pending.intent.id) && !offered.into_iter().any(|i| i.id == pending.intent.id)
-        });
-        let local: Vec<&Intent> = local.map(|pending| &pending.intent).collect();
-        let ids: Vec<&str> = local.iter().map(|intent| intent.id.as_str()).collect();
-        self.store.try_for(&ids)?;
         if !intents.is_empty() {
             self.exposed = true;
             self.offered = true;
             // Whatever was found open is open up to here.
             let base = old.cloned().unwrap_or_else(|| new.clone());
-            intents.extend(local.into_iter().map(|intent| Intent { base: base.clone(), ..intent.clone() }));
+            intents.extend(local.iter().map(|&intent| Intent { base: base.clone(), ..intent.clone() }));
         }
         let offering = Offering { intents: &intents, at_secs: self.request.at_secs, settled: &others.settled };
         self.store.publish_offering(old, new, &offering)
