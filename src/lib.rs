@@ -8,6 +8,7 @@ pub mod engine;
 pub mod failpoint;
 pub mod git;
 pub mod ledger;
+pub mod planted;
 pub mod record;
 pub mod repo;
 pub mod session;

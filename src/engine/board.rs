@@ -11,6 +11,7 @@ use crate::domain::{Command, Fence, Holder, Operation, OperationId, Outcome, Ref
 use crate::ledger::{
     Committed, Decision, Fault, RefUpdate, Request, Round, Sharing, Snapshot, Store, Version, transact,
 };
+use crate::planted::{self, Bug};
 use crate::record::{LedgerBoard, Recorded, encode_changes, encode_operations, recorded_operations};
 
 /// The board of one clone, for one asker.
@@ -89,13 +90,15 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
 
     pub(super) fn run(&self, command: Command, how: &How) -> Result<Asked, EngineError> {
         let command = rules::clipped(command);
-        let own = OperationId::parse(&self.host.nonce()).expect("a nonce is an operation id");
+        let nonce = planted::nonce(self.host.nonce(), &(&command, self.host.now()));
+        let own = OperationId::parse(&nonce).expect("a nonce is an operation id");
         let mut resumed = None;
         if how.journaled {
             // Agents of one clone ask the same in their own names.
             let request = format!("{}\n{}", self.who, toml::to_string(&command).unwrap_or_default());
             resumed = self.journal.begin(&own, &request, self.store.cached()?.as_ref())?;
         }
+        let resumed = resumed.filter(|_| !planted::is(Bug::JournalIgnored));
         let (id, resumed_from) = resumed.map_or((own, None), |resumed| (resumed.id, Some(resumed.base)));
         let operation = Operation { id, by: self.who.clone(), at: self.host.now(), skew: self.skew, command };
         let resumed = resumed_from.is_some();
@@ -177,7 +180,7 @@ fn decide_together<S: Store>(
     let mut answer = None;
     for (operation, binding, own) in intents::in_order(operation, round) {
         // Without a board there is nothing that a "no" could be recorded on.
-        let binding = binding && snapshot.is_some();
+        let binding = binding && snapshot.is_some() && !planted::is(Bug::RefusalUnrecorded);
         let ruling = ruled(rules::decide(&draft, &operation))?;
         let value = ruling.as_ref().map(|(_, outcome)| outcome.clone()).map_err(Refusal::clone);
         let (changes, outcome) = ruling.unwrap_or_else(|_| (Changes::default(), Outcome::Refused));

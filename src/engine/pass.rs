@@ -19,6 +19,7 @@ use crate::domain::{
     VerdictRecord,
 };
 use crate::ledger::{Outcome as Published, RefUpdate, Store};
+use crate::planted::{self, Bug};
 use crate::record::LedgerBoard;
 
 /// How often one pass plans before it leaves the rest to the next.
@@ -230,7 +231,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             let car = car.expect("BUG: the plan wants a candidate of a car that is not in the train");
             let candidate = self.code.candidate(&seen.base, car)?;
             if let crate::domain::planner::Candidate::Clean { tree, .. } = &candidate {
-                let known = self.engine.read(false, |board| Ok(board.verdict(tree)?))?;
+                let earlier = car.tested_tree.as_ref().filter(|_| planted::is(Bug::VerdictOfAnotherTree));
+                let known = self.engine.read(false, |board| Ok(board.verdict(earlier.unwrap_or(tree))?))?;
                 if let Some(known) = known.filter(|known| known.check == self.settings.check_name()) {
                     seen.verdicts.insert(tree.clone(), known.verdict);
                 }
@@ -373,6 +375,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             tree: tree.cloned(),
         };
         let also = if from == to { Vec::new() } else { vec![self.target_update(from, to)] };
+        if let (true, Some(tip)) = (planted::is(Bug::BoardIsUnchangedGuard), self.engine.store.cached()?) {
+            let (name, tip) = ("refs/scrum/board".to_owned(), Some(tip.0));
+            let guard = RefUpdate { name, old: tip.clone(), new: tip };
+            self.code.publish(&[&[guard], also.as_slice()].concat())?;
+        }
         let asked = if from == to {
             self.engine.run(command, &How::default()).map(|_| ())
         } else if self.code.lands_atomically() {
@@ -386,6 +393,9 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             Err(EngineError::NotAtomic) => {
                 self.code.set_not_atomic();
                 let tree = tree.expect("BUG: a landing that moves the target names the tree that passed");
+                if planted::is(Bug::LandingUnannounced) {
+                    self.code.move_target(target, from, to)?;
+                }
                 self.announce(ids, cars, from, to, tree)
             }
             Err(EngineError::Moved { ref_name }) => {
@@ -456,10 +466,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             Ok(format!("the landing of {cars} was abandoned: {why}"))
         };
         if !self.code.contains(base, &landing.to)? {
-            if *base != landing.from {
+            if *base != landing.from && !planted::is(Bug::TargetMovedFromAnywhere) {
                 return abandon("the target went elsewhere");
             }
-            match self.code.move_target(target, &landing.from, &landing.to)? {
+            let from = if planted::is(Bug::TargetMovedFromAnywhere) { base } else { &landing.from };
+            match self.code.move_target(target, from, &landing.to)? {
                 Published::Applied => {}
                 // Another pass may have been faster, or somebody pushed: whoever plans next sees which.
                 Published::Lost { .. } => return Ok(format!("{target} was moved meanwhile")),
@@ -539,7 +550,7 @@ fn commits_of(ids: &[CarId], cars: &[Car]) -> Vec<ObjectId> {
 
 /// Whether the claim a car was submitted under is not the present one of its task.
 fn is_stale<S: Store>(board: &LedgerBoard<'_, '_, S>, car: &Car) -> Result<bool, EngineError> {
-    let Some(of) = &car.task else { return Ok(false) };
+    let Some(of) = car.task.as_ref().filter(|_| !planted::is(Bug::FenceUncheckedAtLanding)) else { return Ok(false) };
     let current = match board.grant(of.fence)? {
         Some(Grant::Claim(claim)) => claim.task == of.id && claim.submitted,
         _ => false,

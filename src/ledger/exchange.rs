@@ -7,6 +7,7 @@
 //! in; so none is applied twice, however late or however often it arrives. Must not know what is asked.
 
 use super::{ChainEntry, Fault, Message, Store, Version};
+use crate::planted::{self, Bug};
 
 /// How many versions an intent may be behind before it has lapsed: nobody applies it any more but its owner.
 const LAPSED_AFTER: usize = 1_000;
@@ -94,15 +95,18 @@ impl<'a, S: Store> Recent<'a, S> {
 
     /// What became of an intent.
     pub(super) fn fate(&mut self, intent: &Intent) -> Result<Fate, Fault> {
-        let Some(since) = self.since(&intent.base)? else { return Ok(Fate::Lapsed) };
+        let Some(since) = self.since(&intent.base)? else {
+            return Ok(if planted::is(Bug::BaseNotFound) { Fate::Open } else { Fate::Lapsed });
+        };
         let names_it = |entry: &&ChainEntry| Message::operations_in(&entry.message).any(|id| id == intent.id);
-        let applied = self.entries[..since].iter().find(names_it);
+        let applied = self.entries[..since].iter().find(names_it).filter(|_| !planted::is(Bug::FateUnasked));
         Ok(applied.map_or(Fate::Open, |entry| Fate::Applied(entry.version.clone())))
     }
 
     /// How many versions came after `base`; `None` where it is not among the recent ones.
     pub(super) fn since(&mut self, base: &Version) -> Result<Option<usize>, Fault> {
         let mut looked_at = 0;
+        let lapsed_after = if planted::is(Bug::BaseNotFound) { CHUNK } else { LAPSED_AFTER };
         loop {
             if let Some(found) = self.entries[looked_at..].iter().position(|entry| entry.version == *base) {
                 return Ok(Some(looked_at + found));
@@ -113,7 +117,7 @@ impl<'a, S: Store> Recent<'a, S> {
                     self.next = Some(next);
                     return Ok(Some(looked_at));
                 }
-                Some(next) if looked_at < LAPSED_AFTER => {
+                Some(next) if looked_at < lapsed_after => {
                     self.entries.extend(self.store.history(&next, None, CHUNK)?);
                     self.next = self.entries.last().and_then(|entry| entry.parent.clone());
                 }

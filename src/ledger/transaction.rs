@@ -16,6 +16,7 @@ use super::{
     ATTEMPTS_MAX, Batch, Fault, Intent, Message, Offer, Offering, Outcome, Pending, RefUpdate, SEARCH_COMMITS_MAX,
     Snapshot, Store, Turn, Version,
 };
+use crate::planted::{self, Bug};
 
 /// What a decision wants done.
 pub enum Decision<T> {
@@ -314,7 +315,8 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             self.in_doubt = Some(Doubt { base: version.clone(), reason, own: false });
         }
         loop {
-            let may_be_applied = resumed || self.exposed || !self.tried.is_empty();
+            let may_be_applied =
+                (resumed || self.exposed || !self.tried.is_empty()) && !planted::is(Bug::UnknownIsLost);
             if let (true, Some(tip)) = (may_be_applied, &version) {
                 if let Some(found) = self.find(tip, searched.as_ref())? {
                     let value = match self.tried.iter().position(|(version, _)| *version == found) {
@@ -342,18 +344,27 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             let round = Round { others: &others.pending, binding: self.exposed };
             match decide(snapshot.as_ref(), &round).map_err(TransactError::Decide)? {
                 Decision::Commit { batch, lines, operations, also, value } => {
-                    let message = Message { lines, operations, nonce: self.pace.nonce() };
+                    let message = Message { lines, nonce: planted::nonce(self.pace.nonce(), &operations), operations };
                     let new = self.store.write(version.as_ref(), &batch, &message, self.request.at_secs)?;
                     self.pushes += 1;
                     // Before anything leaves: should this process be killed, those it took along look for themselves.
                     let local = self.taken_along(&others, &message.operations);
-                    self.store.try_for(&local.iter().map(|intent| intent.id.as_str()).collect::<Vec<_>>())?;
+                    if !planted::is(Bug::TriedUnnoted) {
+                        self.store.try_for(&local.iter().map(|intent| intent.id.as_str()).collect::<Vec<_>>())?;
+                    }
+                    if planted::is(Bug::ServedTooEarly) {
+                        self.serve(&message.operations, &new);
+                    }
                     let outcome = if also.is_empty() {
                         self.publish(version.as_ref(), &new, &others, &local)?
                     } else {
                         self.store.publish(version.as_ref(), &new, &also)?
                     };
-                    if outcome == Outcome::Applied {
+                    let trusted = planted::is(Bug::UnknownIsApplied) && matches!(outcome, Outcome::Unknown { .. });
+                    if outcome == Outcome::Applied || trusted {
+                        if planted::is(Bug::ServedWithoutOperation) {
+                            others.pending.iter().for_each(|pending| self.store.serve(&pending.intent.id, &new));
+                        }
                         self.serve(&message.operations, &new);
                         return Ok(self.committed(value, Some(new)));
                     }
@@ -361,7 +372,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                     self.after(outcome, version.as_ref(), &also)?;
                 }
                 // The cache may be behind: only the truth may say no.
-                Decision::Answer(_) if !fresh => {}
+                Decision::Answer(_) if !fresh && !planted::is(Bug::NoOnStaleCache) => {}
                 Decision::Answer(value) => return self.answer(value, version),
             }
             let lost = self.lost.take();
@@ -517,7 +528,8 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
 
     /// The version between `tip` and `until` that applied the operation.
     fn find(&self, tip: &Version, until: Option<&Version>) -> Result<Option<Version>, Fault> {
-        let chain = self.store.history(tip, until, SEARCH_COMMITS_MAX)?;
+        let count_max = if planted::is(Bug::SearchesTipOnly) { 1 } else { SEARCH_COMMITS_MAX };
+        let chain = self.store.history(tip, until, count_max)?;
         let ours = |message: &str| Message::operations_in(message).any(|id| id == self.request.operation);
         Ok(chain.into_iter().find(|entry| ours(&entry.message)).map(|entry| entry.version))
     }
@@ -583,6 +595,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         result: Result<Committed<T>, TransactError<E>>,
     ) -> Result<Committed<T>, TransactError<E>> {
         match (result, &self.in_doubt) {
+            (result, _) if planted::is(Bug::ErrorIsFinal) => result,
             // That does not depend on what an earlier process did, and the caller knows another way.
             (Err(TransactError::NotAtomic), Some(doubt)) if !doubt.own => Err(TransactError::NotAtomic),
             (Err(_), Some(doubt)) => Err(TransactError::Unknown { reason: doubt.reason.clone() }),

@@ -22,6 +22,8 @@ use Items::{All, Only};
 
 /// Why a module marks steps at which tests kill the program.
 const MARKS: &str = "what outlives the process is a step";
+/// Why a module has switches that only tests turn.
+const PLANTED: &str = "what must not be left out can be left out, to see that tests notice";
 
 /// Importer, imported, what of it, and why. What is not listed is forbidden.
 const ARROWS: &[(&str, &str, Items, &str)] = &[
@@ -31,6 +33,9 @@ const ARROWS: &[(&str, &str, Items, &str)] = &[
     ("ledger", "failpoint", All, MARKS),
     ("repo", "failpoint", All, MARKS),
     ("session", "failpoint", All, MARKS),
+    ("domain", "planted", All, "a rule can only be broken where it is; a constant in every build but those of tests"),
+    ("engine", "planted", All, PLANTED),
+    ("ledger", "planted", All, PLANTED),
     ("ledger", "git", All, "a ledger is published by the git program"),
     ("record", "domain", All, "records are domain values as text"),
     ("record", "ledger", All, "and are kept in a ledger"),
@@ -74,8 +79,21 @@ const ARROWS: &[(&str, &str, Items, &str)] = &[
 ];
 
 /// The modules of the crate.
-const MODULES: &[&str] =
-    &["agent", "cli", "config", "domain", "engine", "failpoint", "git", "ledger", "main", "record", "repo", "session"];
+const MODULES: &[&str] = &[
+    "agent",
+    "cli",
+    "config",
+    "domain",
+    "engine",
+    "failpoint",
+    "git",
+    "ledger",
+    "main",
+    "planted",
+    "record",
+    "repo",
+    "session",
+];
 
 /// The only files that know gix, which is 0.x with a breaking release every few weeks.
 const GIX: &[&str] = &["src/ledger/objects.rs", "src/ledger/place.rs"];

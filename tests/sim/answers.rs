@@ -9,7 +9,7 @@ use git_scrum::ledger::{Snapshot, Version};
 use crate::checker::{Checked, Checker, ensure};
 use crate::promises::Promise;
 use crate::store::Records;
-use crate::world::{MEMORY, TARGET_REF, World};
+use crate::world::{BOARD, MEMORY, TARGET_REF, World};
 
 impl Checker {
     /// Holds the board to an answer that reached somebody.
@@ -31,7 +31,8 @@ impl Checker {
                 self.done.push((by, outcome));
             }
             Promise::Denied { by, begun, why } => {
-                for id in begun {
+                // Of what was taken up and no longer held nobody says that it did not happen: see above.
+                if let Some(id) = begun.into_iter().next_back() {
                     let recorded = self.operations.get(&id).map(|(_, recorded)| recorded);
                     if let Some(recorded) = recorded.filter(|recorded| recorded.outcome != Outcome::Refused) {
                         return Err(format!("{by} was told {why}, but {recorded:?} was applied"));
@@ -50,6 +51,9 @@ impl Checker {
     /// What must hold in the end, when all hosts have come to rest.
     pub fn look_back(&mut self, world: &World) -> Checked {
         self.look(world)?;
+        if let Some(tip) = world.read_ref(BOARD).map(Version) {
+            self.compare(&Snapshot::new(&Records(world), tip))?;
+        }
         let mut titles = BTreeSet::new();
         for task in self.board.tasks() {
             let title = &task.summary.title;

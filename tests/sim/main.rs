@@ -18,6 +18,7 @@ mod code;
 mod commits;
 mod invocation;
 mod network;
+mod planted;
 mod process;
 mod promises;
 mod random;

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use corosensei::stack::DefaultStack;
 use corosensei::{Coroutine, CoroutineResult};
 use git_scrum::domain::{Holder, TeamName};
 
@@ -14,7 +15,7 @@ use crate::commits::Files;
 use crate::invocation::Invocation;
 use crate::process::{Machine, Process};
 use crate::trouble::{Tally, Trouble};
-use crate::world::{TARGET_REF, World};
+use crate::world::{TARGET_REF, Tracing, World};
 
 /// How many steps the hosts have to come to rest when trouble is over.
 const CALM_STEPS_MAX: u64 = 60_000;
@@ -47,9 +48,15 @@ struct Slot {
     finished: bool,
 }
 
-/// Runs a seed; `verbose` prints all that happens.
+/// Runs a seed; `verbose` prints all that happens. One that fails is run again to see what led to it.
 pub fn run(seed: u64, verbose: bool) -> Result<Report, Failure> {
-    let world = World::new(seed, verbose);
+    let traced = |tracing| simulate(seed, tracing);
+    if verbose { traced(Tracing::All) } else { traced(Tracing::Off).or_else(|_| traced(Tracing::Last)) }
+}
+
+/// Runs a seed once.
+pub fn simulate(seed: u64, tracing: Tracing) -> Result<Report, Failure> {
+    let world = World::new(seed, tracing);
     world.trace(|| format!("{:?}", world.plan));
     let mut simulation = Simulation::new(&world);
     let result = catch_unwind(AssertUnwindSafe(|| simulation.run()));
@@ -73,6 +80,7 @@ struct Simulation {
     slots: Vec<Slot>,
     checker: Checker,
     processes: u64,
+    stacks: Vec<DefaultStack>,
 }
 
 impl Simulation {
@@ -104,7 +112,13 @@ impl Simulation {
         let owners = slots.iter().map(|slot| (slot.actor.name.clone(), Rc::clone(&slot.actor.machine))).collect();
         let outsider = slots.iter().find(|slot| slot.actor.role == Role::Outsider);
         let outsider = outsider.map_or(String::new(), |slot| slot.actor.name.to_string());
-        Simulation { world: Rc::clone(world), slots, checker: Checker::new(owners, &outsider), processes: 0 }
+        Simulation {
+            world: Rc::clone(world),
+            slots,
+            checker: Checker::new(owners, &outsider),
+            processes: 0,
+            stacks: Vec::new(),
+        }
     }
 
     fn run(&mut self) -> Result<(), String> {
@@ -158,7 +172,7 @@ impl Simulation {
             let trouble = if slot.pushing.get() { Trouble::CrashInPush } else { Trouble::Crash };
             if world.strikes(trouble) {
                 world.trace(|| format!("{} is killed", slot.actor.name));
-                slot.process = None;
+                self.stacks.extend(slot.process.take().map(ended));
                 slot.wakes_ms = world.now_ms() + world.between(1, 200_000);
                 return;
             }
@@ -166,7 +180,8 @@ impl Simulation {
             slot.pushing.set(false);
             self.processes += 1;
             slot.number = self.processes;
-            slot.process = start(&world, &slot.actor, slot.number, &slot.pushing);
+            let stack = || self.stacks.pop().unwrap_or_default();
+            slot.process = start(&world, &slot.actor, slot.number, &slot.pushing, stack);
         }
         let Some(process) = &mut slot.process else {
             slot.finished = true;
@@ -181,12 +196,18 @@ impl Simulation {
                 }
             }
             CoroutineResult::Return(()) => {
-                slot.process = None;
+                self.stacks.extend(slot.process.take().map(ended));
                 let most_ms = if slot.actor.role == Role::Agent { 20_000 } else { 120_000 };
                 slot.wakes_ms = world.now_ms() + world.between(1, most_ms);
             }
         }
     }
+}
+
+/// Ends a process wherever it is. Gives its stack for another: making one takes longer than a short process.
+fn ended(mut process: Coroutine<(), u64, ()>) -> DefaultStack {
+    process.force_unwind();
+    process.into_stack()
 }
 
 /// Starts an invocation, if there is something to be done.
@@ -195,11 +216,12 @@ fn start(
     actor: &Rc<Actor>,
     number: u64,
     pushing: &Rc<Cell<bool>>,
+    stack: impl FnOnce() -> DefaultStack,
 ) -> Option<Coroutine<(), u64, ()>> {
     let want = actor.wants(world)?;
     world.alive.borrow_mut().insert(number);
     let (world, actor, pushing) = (Rc::clone(world), Rc::clone(actor), Rc::clone(pushing));
-    Some(Coroutine::new(move |steps, ()| {
+    Some(Coroutine::with_stack(stack(), move |steps, ()| {
         let (machine, who) = (Rc::clone(&actor.machine), actor.name.to_string());
         let process = Process::new(world, machine, who, number, pushing, steps);
         Invocation::run(&process, &actor, want);

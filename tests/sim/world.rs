@@ -27,6 +27,17 @@ pub const TARGET_REF: &str = "refs/heads/main";
 /// How many lines of a run are shown when it fails.
 const TRACE_LINES: usize = 60;
 
+/// What is noted of what happens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tracing {
+    /// Nothing: a seed that fails is run again to see more.
+    Off,
+    /// The last lines are kept.
+    Last,
+    /// All is printed as it happens.
+    All,
+}
+
 /// One version of a ledger.
 #[derive(Clone)]
 pub struct LedgerCommit {
@@ -94,12 +105,12 @@ pub struct World {
     pub tally: RefCell<Tally>,
     now_ms: Cell<u64>,
     trace: RefCell<VecDeque<String>>,
-    verbose: bool,
+    tracing: Tracing,
 }
 
 impl World {
-    /// The world of a seed; `verbose` prints what happens as it happens.
-    pub fn new(seed: u64, verbose: bool) -> Rc<World> {
+    /// The world of a seed.
+    pub fn new(seed: u64, tracing: Tracing) -> Rc<World> {
         let mut random = Random::new(seed);
         let plan = Plan::draw(&mut random);
         Rc::new(World {
@@ -114,7 +125,7 @@ impl World {
             tally: RefCell::default(),
             now_ms: Cell::new(0),
             trace: RefCell::default(),
-            verbose,
+            tracing,
         })
     }
 
@@ -131,8 +142,11 @@ impl World {
 
     /// Notes what happens.
     pub fn trace(&self, line: impl FnOnce() -> String) {
+        if self.tracing == Tracing::Off {
+            return;
+        }
         let line = format!("{:>9.1}s {}", self.now_ms.get() as f64 / 1000.0, line());
-        if self.verbose {
+        if self.tracing == Tracing::All {
             println!("{line}");
         }
         let mut trace = self.trace.borrow_mut();

@@ -11,6 +11,7 @@ use crate::domain::{
     Branch, Car, CarId, CarState, Command, ObjectId, Operation, Outcome, Priority, Refusal, Seconds, Stop, Task,
     TaskId, TaskState, Train, Verdict, VerdictRecord,
 };
+use crate::planted::{self, Bug};
 
 /// The most cars that one car may name as having to land first.
 const AFTER_MAX: usize = 64;
@@ -267,6 +268,9 @@ pub(super) fn withdraw_task<B: Board>(
     task: &TaskId,
     reason: &str,
 ) -> Result<(), Stop<B::Fault>> {
+    if planted::is(Bug::FenceUncheckedAtLanding) {
+        return Ok(());
+    }
     let rework = Rework { operation, lease: None, retries_max: u32::MAX };
     for train in draft.trains()? {
         let cars = draft.open_cars(&train.target)?;
@@ -489,13 +493,14 @@ fn may_land<B: Board>(
     let changed = |what: String| Err(Stop::Refused(Refusal::TrainChanged(what)));
     check_not_paused(train)?;
     if let Some(tree) = tree
+        && !planted::is(Bug::VerdictOfAnotherTree)
         && draft.verdict(tree)?.is_none_or(|record| record.verdict != Verdict::Pass)
     {
         return changed(format!("tree {tree} has not passed"));
     }
     for (nth, id) in cars.iter().enumerate() {
         let car = open_car(draft, &train.target, id)?;
-        if commits.get(nth) != Some(&car.commit) {
+        if commits.get(nth) != Some(&car.commit) && !planted::is(Bug::CommitUncheckedAtLanding) {
             return changed(format!("{id} was submitted again, as {}", car.commit));
         }
         if let Some(first) = car.after.iter().find(|first| !cars[..nth].contains(first)) {
@@ -503,6 +508,7 @@ fn may_land<B: Board>(
         }
         if let Some(of) = &car.task
             && submitted_task(draft, of)?.is_none()
+            && !planted::is(Bug::FenceUncheckedAtLanding)
         {
             return changed(format!("the claim under which {id} was submitted, fence {}, is gone", of.fence));
         }

@@ -16,6 +16,7 @@ use super::claim::{Claim, Fence, Grant};
 use super::id::is_unprintable;
 use super::task::{REASON_BYTES_MAX, Task, TaskState};
 use super::{Command, Counters, Operation, Outcome, Refusal, Stop, TaskId, Timestamp};
+use crate::planted::{self, Bug};
 
 /// What a rule gives.
 type Ruling<F> = Result<Outcome, Stop<F>>;
@@ -97,7 +98,9 @@ fn own_claim<B: Board>(
 ) -> Result<(Task, Claim), Stop<B::Fault>> {
     let task = task(draft, id)?;
     let claim = claim_of(draft, &task)?;
+    let submits = matches!(operation.command, Command::Submit { .. });
     let refusal = match (claim, named) {
+        (Some(claim), _) if submits && planted::is(Bug::FenceUncheckedAtSubmit) => return Ok((task, claim)),
         (Some(claim), Some(named)) if claim.fence == named => return Ok((task, claim)),
         (Some(claim), None) if claim.holder == operation.by => return Ok((task, claim)),
         (Some(claim), None) => held(&claim),
