@@ -54,11 +54,16 @@ pub enum Bug {
     TargetMovedFromAnywhere,
     /// A car lands because what was tested of it before passed.
     VerdictOfAnotherTree,
+    /// A board that went backwards is taken for what it is now. In the program git takes care of that, by a fetch
+    /// without force; in the simulator its ledger does.
+    RewindUnnoticed,
+    /// A board that vanished is taken for one that never was: the same.
+    VanishedIsEmpty,
 }
 
 impl Bug {
     /// Every one of them.
-    pub const ALL: [Bug; 21] = [
+    pub const ALL: [Bug; 23] = [
         Bug::NoNonce,
         Bug::UnknownIsApplied,
         Bug::UnknownIsLost,
@@ -80,6 +85,8 @@ impl Bug {
         Bug::LandingUnannounced,
         Bug::TargetMovedFromAnywhere,
         Bug::VerdictOfAnotherTree,
+        Bug::RewindUnnoticed,
+        Bug::VanishedIsEmpty,
     ];
 }
 

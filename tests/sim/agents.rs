@@ -122,7 +122,9 @@ impl Actor {
         let tasks: Vec<TaskId> = mind.holds.keys().cloned().collect();
         let task = world.random.borrow_mut().pick(&tasks).cloned();
         Some(match task {
-            Some(task) if world.percent(75) => self.about_held(world, &task, &mind.holds[&task]),
+            Some(task) if world.percent(if world.plan.rework { 90 } else { 75 }) => {
+                self.about_held(world, &task, &mind.holds[&task])
+            }
             _ => self.about_anything(world),
         })
     }
@@ -132,7 +134,12 @@ impl Actor {
         let fence = (!world.percent(15)).then_some(held.fence);
         let task = task.clone();
         let reason = "reason".to_owned();
-        let command = match (world.below(100), held.submitted, held.committed) {
+        let mut chance = world.below(100);
+        if world.plan.rework && held.submitted && chance < 85 {
+            // Where others look what became of their work, these mostly go on with it, and submit it again.
+            chance = *world.random.borrow_mut().pick(&[0, 60, 60, 70, 70]).expect("there are some");
+        }
+        let command = match (chance, held.submitted, held.committed) {
             (0..60, true, _) => return Want::Look(task),
             (0..60, false, false) => return Want::Work(task),
             // Some think better of it while the train has their work.

@@ -15,7 +15,7 @@ impl Checker {
     /// Holds the board to an answer that reached somebody.
     pub fn hold_to(&mut self, promise: Promise) -> Checked {
         match promise {
-            Promise::Done { by, begun, outcome, version } => {
+            Promise::Done { by, begun, outcome, version, blind } => {
                 // Whoever took up what no longer held has asked anew: the answer is that of the last.
                 match begun.iter().rev().find_map(|id| self.operations.get(id)) {
                     Some((at, recorded)) => {
@@ -26,16 +26,23 @@ impl Checker {
                             "{by} was told another version than {at}"
                         );
                     }
-                    None => ensure!(changes_nothing(&outcome), "{by} was told {outcome:?}, which never happened"),
+                    None => {
+                        ensure!(changes_nothing(&outcome), "{by} was told {outcome:?}, which never happened");
+                        ensure!(!blind, "{by} was told {outcome:?} of a board that had gone back");
+                    }
                 }
                 self.done.push((by, outcome));
             }
-            Promise::Denied { by, begun, why } => {
+            Promise::Denied { by, begun, why, asked, blind } => {
                 // Of what was taken up and no longer held nobody says that it did not happen: see above.
                 if let Some(id) = begun.into_iter().next_back() {
                     let recorded = self.operations.get(&id).map(|(_, recorded)| recorded);
                     if let Some(recorded) = recorded.filter(|recorded| recorded.outcome != Outcome::Refused) {
                         return Err(format!("{by} was told {why}, but {recorded:?} was applied"));
+                    }
+                    if recorded.is_none() {
+                        ensure!(asked, "{by} was told {why} without anybody asking the server");
+                        ensure!(!blind, "{by} was told {why} of a board that had gone back");
                     }
                     self.denied.insert(id, format!("{by} was told {why}"));
                 }

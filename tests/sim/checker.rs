@@ -113,6 +113,7 @@ impl Checker {
         let tip = Version(update.new.clone().ok_or("the board was removed")?);
         let commit = world.ledger_commit(&tip).map_err(|fault| fault.to_string())?;
         ensure!(commit.parent.map(|parent| parent.0) == update.old, "the chain forks at {tip}");
+        ensure!(world.broken.borrow().is_none(), "{tip} was written on a board that had gone back");
         ensure!(self.chain.insert(tip.clone()), "{tip} was there before");
         let store = Records(world);
         let snapshot = Snapshot::new(&store, tip.clone());

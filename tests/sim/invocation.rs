@@ -61,7 +61,9 @@ impl<'p> Invocation<'p> {
             let mut held = Vec::new();
             if let (Outcome::Claimed { tasks, fences, .. }, Some(version)) = (&asked.outcome, &asked.version) {
                 for (task, fence) in tasks.iter().zip(fences) {
-                    match engine.read_at(version, |board| Ok(board.grant(*fence)?))? {
+                    let grant = engine.read_at(version, |board| Ok(board.grant(*fence)?));
+                    // It was done, whether or not it can be read here and now.
+                    match grant.map_err(|error| EngineError::Unknown { reason: format!("{error:?}") })? {
                         Some(Grant::Claim(claim)) => held.push((task.clone(), *fence, claim.branch)),
                         _ => self.broken(format!("was told of fence {fence}, which {version} does not have")),
                     }
@@ -120,12 +122,14 @@ impl<'p> Invocation<'p> {
             return None;
         }
         self.process.delivered();
+        let broken = world.broken.borrow();
+        let blind = broken.as_ref().is_some_and(|broken| broken.since_ms <= self.process.started_ms);
         let mut mind = self.actor.mind.borrow_mut();
         mind.pending = None;
         let mut promises = world.promises.borrow_mut();
         match answer {
             Ok(((outcome, version), rest)) => {
-                promises.fresh.push(Promise::Done { by, begun, outcome: outcome.clone(), version });
+                promises.fresh.push(Promise::Done { by, begun, outcome: outcome.clone(), version, blind });
                 Some((outcome, rest))
             }
             Err(error) => {
@@ -134,16 +138,27 @@ impl<'p> Invocation<'p> {
                     let gone = mind.holds.keys().next().cloned().filter(|_| world.percent(30));
                     gone.map(|task| mind.holds.remove(&task));
                 }
-                promises.fresh.push(Promise::Denied { by, begun, why: format!("{error:?}") });
+                // A fault is no answer of a board: it promises that nothing was done, and nothing else.
+                let refused = matches!(error, EngineError::Refused(_));
+                let (asked, blind) = (self.process.asked.get() || !refused, blind && refused);
+                // A board that cannot be read may have it all the same.
+                if !matches!(error, EngineError::Fault(Fault::Integrity { .. })) {
+                    promises.fresh.push(Promise::Denied { by, begun, why: format!("{error:?}"), asked, blind });
+                }
                 None
             }
         }
     }
 
-    /// Some errors nobody should ever see: nothing in this world breaks a ledger.
+    /// Some errors nobody should ever see, and some only while the board is broken.
     fn judge_error(&self, error: &EngineError) {
         let expected = match error {
-            EngineError::Fault(fault) => matches!(fault, Fault::Network { .. } | Fault::Environment { .. }),
+            EngineError::Fault(Fault::Integrity { .. }) => {
+                self.process.world.broken_since(self.process.started_ms) || self.process.meets_torn()
+            }
+            EngineError::Fault(fault) => {
+                matches!(fault, Fault::Network { .. } | Fault::Environment { .. } | Fault::Io { .. })
+            }
             EngineError::NotAtomic => false,
             _ => true,
         };
@@ -181,7 +196,8 @@ impl<'p> Invocation<'p> {
             return;
         }
         let Some(base) = self.target_head() else { return };
-        self.process.sleep_ms(world.between(1, world.plan.lease_secs / 2) * 1000);
+        let most_secs = if world.plan.rework { 4 } else { world.plan.lease_secs / 2 };
+        self.process.sleep_ms(world.between(1, most_secs) * 1000);
         let own = self.process.machine.branches.borrow().get(&held.branch).cloned();
         let published = self.process.machine.tracking.borrow().get(&branch_name).cloned();
         let published = published.map(|id| ObjectId::parse(&id).expect("an id"));

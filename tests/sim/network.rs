@@ -17,7 +17,7 @@ impl Process<'_> {
     pub fn push_beside(&self, updates: &[RefUpdate], loose: &[RefUpdate]) -> Result<Outcome, Fault> {
         let world = &self.world;
         self.step(|| format!("pushes {} beside {}", spell(updates), spell(loose)));
-        if world.strikes(Trouble::NetworkInPush) {
+        if self.is_cut() || world.strikes(Trouble::NetworkInPush) {
             return Err(self.unreachable());
         }
         if updates.len() > 1 && !world.plan.atomic {
@@ -71,7 +71,7 @@ impl Process<'_> {
         if world.strikes(Trouble::DoublePush) {
             world.send_late(updates, loose, &self.who);
         }
-        if world.strikes(Trouble::LostAnswer) {
+        if self.is_cut() || world.strikes(Trouble::LostAnswer) {
             return unknown("the connection was closed");
         }
         match result {
@@ -85,7 +85,7 @@ impl Process<'_> {
     pub fn fetch_offers(&self) -> Vec<Offer> {
         let own = format!("{HOSTS}{}", self.machine.name);
         let remote = self.world.remote.borrow();
-        let hosts = remote.past.keys().filter(|name| name.starts_with(HOSTS) && **name != own);
+        let hosts = remote.past.keys().filter(|name| name.starts_with(HOSTS) && **name != own && !self.is_cut());
         hosts
             .filter_map(|name| {
                 let mut at = remote.refs.get(name).cloned();
@@ -103,7 +103,7 @@ impl Process<'_> {
     /// Asks the server for the version of a ledger; `seen` is what this clone knows of it.
     pub fn fetch_ledger(&self, name: &str, seen: Option<&Version>) -> Result<Option<Version>, Fault> {
         self.step(|| format!("fetches {name}"));
-        if self.world.strikes(Trouble::NetworkInFetch) {
+        if self.is_cut() || self.world.strikes(Trouble::NetworkInFetch) {
             return Err(self.unreachable());
         }
         let mut tip = self.world.read_ref(name).map(Version);
@@ -113,7 +113,14 @@ impl Process<'_> {
         {
             tip = self.older(present, seen);
         }
+        if let Some(tip) = &tip
+            && self.world.strikes(Trouble::TornObject)
+        {
+            let until_ms = self.world.now_ms() + self.world.between(1_000, 300_000);
+            *self.machine.torn.borrow_mut() = Some((tip.clone(), until_ms));
+        }
         self.step(|| format!("has fetched {name} at {}", tip.as_ref().map_or("-", |tip| &tip.0[..6])));
+        self.asked.set(true);
         Ok(tip)
     }
 
@@ -136,7 +143,7 @@ impl Process<'_> {
     /// Asks the server for refs of the code.
     pub fn fetch_refs(&self, names: &[String]) -> Result<(), Fault> {
         self.step(|| format!("fetches {}", names.join(", ")));
-        if self.world.strikes(Trouble::NetworkInFetch) {
+        if self.is_cut() || self.world.strikes(Trouble::NetworkInFetch) {
             return Err(self.unreachable());
         }
         let values: Vec<Option<String>> = names.iter().map(|name| self.world.read_ref(name)).collect();
@@ -154,6 +161,11 @@ impl Process<'_> {
             };
         }
         Ok(())
+    }
+
+    /// Whether this machine does not reach the server.
+    fn is_cut(&self) -> bool {
+        !self.world.calm.get() && self.machine.cut_until_ms.get() > self.world.now_ms()
     }
 
     fn unreachable(&self) -> Fault {

@@ -74,6 +74,10 @@ pub struct Machine {
     pub tracking: RefCell<BTreeMap<String, String>>,
     /// Whether it learned that the server cannot move several refs as one.
     pub not_atomic: Cell<bool>,
+    /// Until when it does not reach the server.
+    pub cut_until_ms: Cell<u64>,
+    /// A version that cannot be read here, and until when.
+    pub torn: RefCell<Option<(Version, u64)>>,
     under_way: RefCell<Vec<UnderWay>>,
 }
 
@@ -102,6 +106,8 @@ impl Machine {
             reflog: RefCell::default(),
             tracking: RefCell::default(),
             not_atomic: Cell::new(false),
+            cut_until_ms: Cell::new(0),
+            torn: RefCell::default(),
             under_way: RefCell::default(),
         })
     }
@@ -131,6 +137,10 @@ pub struct Process<'y> {
     pub begun: RefCell<Vec<OperationId>>,
     /// Whether a push of it is on its way.
     pub pushing: Rc<Cell<bool>>,
+    /// When it began.
+    pub started_ms: u64,
+    /// Whether it has asked the server for the board, and was told.
+    pub asked: Cell<bool>,
     steps: &'y Steps,
 }
 
@@ -144,13 +154,27 @@ impl<'y> Process<'y> {
         pushing: Rc<Cell<bool>>,
         steps: &'y Steps,
     ) -> Self {
-        Process { world, machine, who, number, begun: RefCell::default(), pushing, steps }
+        let (begun, started_ms, asked) = (RefCell::default(), world.now_ms(), Cell::new(false));
+        Process { world, machine, who, number, begun, pushing, started_ms, asked, steps }
     }
 
     /// Ends a step: others go on, and this process may end here.
     pub fn step(&self, what: impl FnOnce() -> String) {
         self.world.trace(|| format!("{} {}", self.who, what()));
         self.steps.suspend(0);
+    }
+
+    /// Whether a version may be unreadable on this machine, or was since the process began.
+    pub fn meets_torn(&self) -> bool {
+        self.machine.torn.borrow().as_ref().is_some_and(|(_, until_ms)| *until_ms >= self.started_ms)
+    }
+
+    /// Fails where the disk is full.
+    pub fn fill_disk(&self, doing: &str) -> Result<(), Fault> {
+        if self.world.strikes(Trouble::DiskFull) {
+            return Err(Fault::io(doing, "No space left on device"));
+        }
+        Ok(())
     }
 
     /// Does nothing for a while.
@@ -192,17 +216,18 @@ impl Host for Process<'_> {
 impl Journal for Process<'_> {
     fn begin(&self, id: &OperationId, request: &str, base: Option<&Version>) -> Result<Option<Resumed>, Fault> {
         self.step(|| "begins an operation".to_owned());
+        self.fill_disk("noting an operation")?;
         let now = self.world.now_ms();
         let mut under_way = self.machine.under_way.borrow_mut();
         let alive = self.world.alive.borrow();
         let (kept, forgotten): (Vec<UnderWay>, Vec<UnderWay>) = std::mem::take(&mut *under_way)
             .into_iter()
-            .partition(|known| alive.contains(&known.process) || known.since_ms + RESUME_WITHIN_MS > now);
+            .partition(|known| alive.contains_key(&known.process) || known.since_ms + RESUME_WITHIN_MS > now);
         *under_way = kept;
         let mut promises = self.world.promises.borrow_mut();
         promises.forgotten.extend(forgotten.into_iter().map(|known| known.request));
         drop(promises);
-        let orphan = under_way.iter_mut().find(|known| known.request == request && !alive.contains(&known.process));
+        let orphan = under_way.iter_mut().find(|known| known.request == request && !alive.contains_key(&known.process));
         if let Some(known) = orphan {
             known.process = self.number;
             self.world.count("journal: resumed");

@@ -15,6 +15,8 @@ pub enum Promise {
         outcome: Outcome,
         /// The version they were told it holds in, where they were told one.
         version: Option<Version>,
+        /// Whether the board was not to be relied on all the while.
+        blind: bool,
     },
     /// It was not done, and never will be by these operations.
     Denied {
@@ -24,6 +26,10 @@ pub enum Promise {
         begun: Vec<OperationId>,
         /// Why, as they were told.
         why: String,
+        /// Whether the server was asked.
+        asked: bool,
+        /// As above.
+        blind: bool,
     },
     /// An entry is in memory.
     Remembered(OperationId),

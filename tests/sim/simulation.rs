@@ -26,6 +26,8 @@ pub struct Report {
     pub struck: BTreeMap<Trouble, u64>,
     /// How often each operation ended how.
     pub tally: Tally,
+    /// How much time passed in the simulation.
+    pub lasted_ms: u64,
 }
 
 /// A run that found something.
@@ -51,7 +53,11 @@ struct Slot {
 /// Runs a seed; `verbose` prints all that happens. One that fails is run again to see what led to it.
 pub fn run(seed: u64, verbose: bool) -> Result<Report, Failure> {
     let traced = |tracing| simulate(seed, tracing);
-    if verbose { traced(Tracing::All) } else { traced(Tracing::Off).or_else(|_| traced(Tracing::Last)) }
+    if verbose {
+        traced(Tracing::All)
+    } else {
+        traced(Tracing::Off).or_else(|failure| traced(Tracing::Last).and(Err(failure)))
+    }
 }
 
 /// Runs a seed once.
@@ -63,7 +69,7 @@ pub fn simulate(seed: u64, tracing: Tracing) -> Result<Report, Failure> {
     let what = match result {
         Ok(Ok(())) => {
             let (struck, tally) = (world.struck.take(), world.tally.take());
-            return Ok(Report { struck, tally });
+            return Ok(Report { struck, tally, lasted_ms: world.now_ms() });
         }
         Ok(Err(what)) => what,
         Err(panic) => {
@@ -110,6 +116,12 @@ impl Simulation {
             })
             .collect();
         let owners = slots.iter().map(|slot| (slot.actor.name.clone(), Rc::clone(&slot.actor.machine))).collect();
+        if world.plan.crowd {
+            world.struck(Trouble::Crowd);
+        }
+        if world.plan.rework {
+            world.struck(Trouble::Rework);
+        }
         let outsider = slots.iter().find(|slot| slot.actor.role == Role::Outsider);
         let outsider = outsider.map_or(String::new(), |slot| slot.actor.name.to_string());
         Simulation {
@@ -128,6 +140,7 @@ impl Simulation {
             if steps == self.world.plan.steps {
                 self.world.trace(|| "trouble is over".to_owned());
                 self.world.calm.set(true);
+                self.world.restore();
             }
             if steps > self.world.plan.steps + CALM_STEPS_MAX {
                 return Err(format!("the hosts do not come to rest: {:?}", self.checker.board));
@@ -166,8 +179,14 @@ impl Simulation {
 
     fn take_step(&mut self, index: usize) {
         let world = Rc::clone(&self.world);
-        let slot = &mut self.slots[index];
         world.advance_to(world.now_ms() + world.below(300));
+        world.harm_board(self.slots.iter().map(|slot| &*slot.actor.machine));
+        let slot = &mut self.slots[index];
+        if world.strikes(Trouble::Partition) {
+            let ms = world.between(10_000, 300_000);
+            world.trace(|| format!("{} is cut off for {} s", slot.actor.machine.name, ms / 1000));
+            slot.actor.machine.cut_until_ms.set(world.now_ms() + ms);
+        }
         if slot.process.is_some() {
             let trouble = if slot.pushing.get() { Trouble::CrashInPush } else { Trouble::Crash };
             if world.strikes(trouble) {
@@ -197,7 +216,12 @@ impl Simulation {
             }
             CoroutineResult::Return(()) => {
                 self.stacks.extend(slot.process.take().map(ended));
-                let most_ms = if slot.actor.role == Role::Agent { 20_000 } else { 120_000 };
+                let most_ms = match (slot.actor.role == Role::Agent, world.plan.rework) {
+                    (true, false) => 20_000,
+                    (true, true) => 3_000,
+                    (false, false) => 120_000,
+                    (false, true) => 10_000,
+                };
                 slot.wakes_ms = world.now_ms() + world.between(1, most_ms);
             }
         }
@@ -219,7 +243,8 @@ fn start(
     stack: impl FnOnce() -> DefaultStack,
 ) -> Option<Coroutine<(), u64, ()>> {
     let want = actor.wants(world)?;
-    world.alive.borrow_mut().insert(number);
+    let seen = actor.machine.board.seen.borrow().clone();
+    world.alive.borrow_mut().insert(number, seen);
     let (world, actor, pushing) = (Rc::clone(world), Rc::clone(actor), Rc::clone(pushing));
     Some(Coroutine::with_stack(stack(), move |steps, ()| {
         let (machine, who) = (Rc::clone(&actor.machine), actor.name.to_string());

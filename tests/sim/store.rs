@@ -7,6 +7,7 @@ use std::rc::Rc;
 use git_scrum::ledger::{
     Batch, ChainEntry, Fault, Intent, Key, Message, Offer, Offering, Outcome, Pending, RefUpdate, Store, Turn, Version,
 };
+use git_scrum::planted::{self, Bug};
 
 use crate::process::{Cache, Process, Waiting};
 use crate::trouble::Trouble;
@@ -38,6 +39,16 @@ impl<'p> SimStore<'p> {
 
     fn world(&self) -> &World {
         &self.process.world
+    }
+
+    /// Fails where `version` cannot be read in this clone.
+    fn whole(&self, version: &Version) -> Result<(), Fault> {
+        let torn = self.process.machine.torn.borrow();
+        let until_ms = torn.as_ref().filter(|(torn, _)| torn == version).map_or(0, |(_, until_ms)| *until_ms);
+        if until_ms > self.world().now_ms() && !self.world().calm.get() {
+            return Err(Fault::integrity(format!("an object of {version} is torn")));
+        }
+        Ok(())
     }
 
     fn own_update(&self, old: Option<&Version>, new: &Version) -> RefUpdate {
@@ -81,13 +92,22 @@ impl Store for SimStore<'_> {
         let before = self.cache().seen.borrow().clone();
         let fetched = self.process.fetch_ledger(self.ref_name, before.as_ref())?;
         let mut seen = self.cache().seen.borrow_mut();
+        let backwards = |old: &Version| match &fetched {
+            None => !planted::is(Bug::VanishedIsEmpty),
+            Some(version) => !self.world().descends(version, old) && !planted::is(Bug::RewindUnnoticed),
+        };
+        let now = fetched.as_ref().map_or("nothing", |version| &version.0);
+        if let Some(old) = before.as_ref().filter(|old| backwards(old)) {
+            return Err(Fault::integrity(format!("{} went back from {old} to {now}", self.ref_name)));
+        }
         match (&*seen, &fetched) {
             // Another process of this clone has fetched or pushed meanwhile: what it saw is newer.
-            (Some(newer), Some(version)) if self.world().descends(newer, version) => {}
+            (Some(newer), Some(version)) if before.as_ref() != Some(newer) && self.world().descends(newer, version) => {
+                self.world().trace(|| format!("saw {newer} meanwhile"));
+            }
             (Some(newer), None) if before.is_none() => self.world().trace(|| format!("saw {newer} meanwhile")),
-            (Some(old), None) => return Err(Fault::integrity(format!("{} vanished; it was at {old}", self.ref_name))),
-            (Some(old), Some(version)) if !self.world().descends(version, old) => {
-                return Err(Fault::integrity(format!("{} went back from {old} to {version}", self.ref_name)));
+            (Some(old), _) if backwards(old) => {
+                return Err(Fault::integrity(format!("{} went back from {old} to {now}", self.ref_name)));
             }
             _ => seen.clone_from(&fetched),
         }
@@ -95,10 +115,12 @@ impl Store for SimStore<'_> {
     }
 
     fn get(&self, version: &Version, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
+        self.whole(version)?;
         get(self.world(), version, key)
     }
 
     fn names(&self, version: &Version, directory: &str) -> Result<Vec<String>, Fault> {
+        self.whole(version)?;
         names(self.world(), version, directory)
     }
 
@@ -108,6 +130,7 @@ impl Store for SimStore<'_> {
         prefix: &str,
         visit: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>,
     ) -> Result<(), Fault> {
+        self.whole(version)?;
         scan(self.world(), version, prefix, visit)
     }
 
@@ -118,6 +141,7 @@ impl Store for SimStore<'_> {
         message: &Message,
         at_secs: u64,
     ) -> Result<Version, Fault> {
+        self.process.fill_disk("writing objects")?;
         let mut tree = match parent {
             Some(parent) => (*self.world().ledger_commit(parent)?.tree).clone(),
             None => BTreeMap::new(),
@@ -152,6 +176,7 @@ impl Store for SimStore<'_> {
     }
 
     fn history(&self, tip: &Version, until: Option<&Version>, count_max: usize) -> Result<Vec<ChainEntry>, Fault> {
+        self.whole(tip)?;
         history(self.world(), tip, until, count_max)
     }
 
@@ -196,7 +221,7 @@ impl Store for SimStore<'_> {
         self.process.step(|| "looks who waits".to_owned());
         let alive = self.world().alive.borrow();
         let mut waiting = self.process.machine.waiting.borrow_mut();
-        waiting.retain(|_, waiting| alive.contains(&waiting.process));
+        waiting.retain(|_, waiting| alive.contains_key(&waiting.process));
         let unserved = waiting.values().filter(|waiting| waiting.served.is_none());
         Ok(unserved.map(|waiting| Pending { intent: waiting.intent.clone(), binding: waiting.tried }).collect())
     }

@@ -55,11 +55,25 @@ pub enum Trouble {
     BranchGone,
     /// Two processes of one clone want it at once.
     Queueing,
+    /// Somebody sets the board back to an older version, until it is restored from a clone.
+    Rewind,
+    /// Somebody removes the board with all offers, until it is restored from a clone.
+    Vanished,
+    /// A machine does not reach the server for a while.
+    Partition,
+    /// Nothing can be written to a machine's disk.
+    DiskFull,
+    /// A version that a machine has fetched cannot be read there for a while.
+    TornObject,
+    /// Many work at once.
+    Crowd,
+    /// Work is submitted again and again while the train has it.
+    Rework,
 }
 
 impl Trouble {
     /// Every kind, with the most times in a thousand that it strikes where it can.
-    pub const ALL: [(Trouble, u32); 24] = [
+    pub const ALL: [(Trouble, u32); 31] = [
         (Trouble::LostPush, 80),
         (Trouble::LostAnswer, 100),
         (Trouble::LatePush, 100),
@@ -84,6 +98,13 @@ impl Trouble {
         (Trouble::BranchMoved, 0),
         (Trouble::BranchGone, 0),
         (Trouble::Queueing, 0),
+        (Trouble::Rewind, 1),
+        (Trouble::Vanished, 1),
+        (Trouble::Partition, 2),
+        (Trouble::DiskFull, 15),
+        (Trouble::TornObject, 20),
+        (Trouble::Crowd, 0),
+        (Trouble::Rework, 0),
     ];
 }
 
@@ -118,6 +139,10 @@ pub struct Plan {
     pub lease_secs: u64,
     /// Whether somebody pushes past the train.
     pub outsider: bool,
+    /// Whether many work at once.
+    pub crowd: bool,
+    /// Whether work is submitted again and again while the train, which is fast, has it.
+    pub rework: bool,
 }
 
 impl Plan {
@@ -129,14 +154,15 @@ impl Plan {
             let per_mille = if most > 0 && random.chance(500) { random.between(1, u64::from(most)) } else { 0 };
             chances.insert(trouble, per_mille as u32);
         }
-        let machines = random.between(1, 5);
+        let crowd = random.chance(100);
+        let machines = random.between(1, if crowd { 8 } else { 5 });
         let skew_secs = *random.pick(&[5, 60, 600]).expect("there are some");
         let wild = random.chance(150);
         let clock_error_secs = if wild { skew_secs * 4 + 600 } else { skew_secs / 4 };
         Plan {
             chances,
             machines,
-            agents: random.between(2, 6),
+            agents: if crowd { random.between(8, 16) } else { random.between(2, 6) },
             trains: random.between(1, 3),
             steps: random.between(500, 5000),
             skew_secs,
@@ -148,6 +174,8 @@ impl Plan {
             notes: random.chance(400),
             lease_secs: *random.pick(&[300, 1800]).expect("there are some"),
             outsider: random.chance(600),
+            crowd,
+            rework: random.chance(150),
         }
     }
 

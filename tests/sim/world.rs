@@ -4,7 +4,7 @@
 //! that goes wrong goes wrong on the way there or back (see `network`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
 use git_scrum::ledger::{Fault, Intent, RefUpdate, Version};
@@ -52,9 +52,9 @@ pub struct LedgerCommit {
 }
 
 /// A push on its way.
-struct InFlight {
+pub(crate) struct InFlight {
     arrives_ms: u64,
-    updates: Vec<RefUpdate>,
+    pub(crate) updates: Vec<RefUpdate>,
     loose: Vec<RefUpdate>,
     by: String,
 }
@@ -65,6 +65,16 @@ pub struct Moved {
     pub updates: Vec<RefUpdate>,
     /// Who sent it.
     pub by: String,
+}
+
+/// A board that somebody set back or removed.
+pub struct Broken {
+    /// What it was.
+    pub tip: String,
+    /// Since when it is not.
+    pub since_ms: u64,
+    /// When it is restored.
+    pub until_ms: u64,
 }
 
 /// The server.
@@ -78,7 +88,7 @@ pub struct Remote {
     pub offers: BTreeMap<String, (u64, Vec<Intent>)>,
     /// The values each ref has had, in order.
     pub past: BTreeMap<String, Vec<String>>,
-    in_flight: Vec<InFlight>,
+    pub(crate) in_flight: Vec<InFlight>,
     /// What moved since the checkers last looked.
     pub moved: Vec<Moved>,
 }
@@ -97,8 +107,12 @@ pub struct World {
     pub promises: RefCell<Promises>,
     /// Whether trouble is over.
     pub calm: Cell<bool>,
-    /// Processes that run.
-    pub alive: RefCell<BTreeSet<u64>>,
+    /// Processes that run, each with the version of the board that its clone had seen when it began.
+    pub alive: RefCell<BTreeMap<u64, Option<Version>>>,
+    /// What the board was before somebody set it back or removed it, until it is restored.
+    pub broken: RefCell<Option<Broken>>,
+    /// When the board was last restored.
+    pub restored_ms: Cell<u64>,
     /// How often each trouble struck.
     pub struck: RefCell<BTreeMap<Trouble, u64>>,
     /// How often each operation ended how.
@@ -121,6 +135,8 @@ impl World {
             promises: RefCell::default(),
             calm: Cell::new(false),
             alive: RefCell::default(),
+            broken: RefCell::default(),
+            restored_ms: Cell::new(0),
             struck: RefCell::default(),
             tally: RefCell::default(),
             now_ms: Cell::new(0),
