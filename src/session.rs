@@ -9,7 +9,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
-use crate::agent::{FileJournal, KnownClaims, ScratchChecks, SystemHost, Worktrees, unnamed_file};
+use crate::agent::{FileJournal, KnownClaims, LockFiles, ScratchChecks, SystemHost, Worktrees, unnamed_file};
 use crate::config::{self, Ci, ConfigError, LocalSettings, Pairs, Settings};
 use crate::domain::board::Board;
 use crate::domain::planner::TrainPolicy;
@@ -17,7 +17,7 @@ use crate::domain::{Branch, Fence, Holder, TaskId, Timestamp};
 use crate::engine::{Engine, EngineError, Knowledge, PassSettings};
 use crate::failpoint;
 use crate::git::{Git, GitError, PushBudget};
-use crate::ledger::{Author, Fault, GitStore, Objects, Place, Refs, Store, Truth, tracking_ref};
+use crate::ledger::{Author, Fault, GitStore, Objects, Place, RefFormat, Refs, Store, Truth, tracking_ref};
 use crate::record::names::{DEFAULT_PREFIX, RefNames, branch_ref, candidate_ref};
 use crate::repo::GitCode;
 
@@ -174,6 +174,37 @@ impl Session {
     /// The `git` program in this repository.
     pub fn git(&self) -> &Git {
         &self.git
+    }
+
+    /// The names of the remotes that are configured here.
+    pub fn remotes(&self) -> Vec<&str> {
+        remotes(&self.git_config)
+    }
+
+    /// How refs and objects are stored here, as git calls it.
+    pub fn formats(&self) -> (&'static str, &'static str) {
+        let refs = match self.place.ref_format {
+            RefFormat::Files => "files",
+            RefFormat::Reftable => "reftable",
+        };
+        (refs, if self.place.hex_len() == 64 { "sha256" } else { "sha1" })
+    }
+
+    /// Whether history is missing here.
+    pub fn is_shallow(&self) -> bool {
+        self.place.common_dir().join("shallow").exists()
+    }
+
+    /// The lock files of this clone, and those of every remote in use that is a directory here, marked with `true`.
+    pub fn lock_files(&self) -> Vec<(LockFiles, bool)> {
+        let mut found = vec![(LockFiles::of(&self.place), false)];
+        let code = Some(&self.code_truth).filter(|code| **code != self.truth);
+        for truth in [Some(&self.truth), code].into_iter().flatten() {
+            if let Truth::Remote { url, .. } = truth {
+                found.extend(LockFiles::at(url, self.git.directory()).map(|files| (files, true)));
+            }
+        }
+        found
     }
 
     /// The names of refs on the truth.
@@ -416,13 +447,16 @@ fn read_git_config(git: &Git) -> Result<Pairs, Fault> {
     Ok(pairs)
 }
 
+fn remotes(git_config: &Pairs) -> Vec<&str> {
+    git_config.keys().filter_map(|key| key.strip_prefix("remote.")?.strip_suffix(".url")).collect()
+}
+
 /// Where the truth is when nobody says: at `origin`, or the only remote, or here.
 fn find_truth(local: &LocalSettings, git_config: &Pairs) -> Result<Truth, Fault> {
     if let Some(remote) = &local.remote {
         return truth_at(remote, git_config);
     }
-    let remotes: Vec<&str> =
-        git_config.keys().filter_map(|key| key.strip_prefix("remote.")?.strip_suffix(".url")).collect();
+    let remotes = remotes(git_config);
     let preferred = git_config.get("checkout.defaultremote").map(String::as_str);
     let named = |name: &str| remotes.contains(&name);
     match (preferred.filter(|name| named(name)), named("origin"), remotes.as_slice()) {

@@ -6,10 +6,12 @@
 mod check;
 mod host;
 mod journal;
+mod lock_files;
 mod wip;
 mod worktree;
 
 pub use check::ScratchChecks;
 pub use host::SystemHost;
 pub use journal::{ClaimFile, FileJournal, KnownClaims, unnamed_file};
+pub use lock_files::{LockFile, LockFiles};
 pub use worktree::{Removed, Worktree, Worktrees};

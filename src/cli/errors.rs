@@ -150,8 +150,7 @@ impl From<Fault> for CliError {
         match fault {
             Fault::Absent { .. } => no_board(),
             Fault::Integrity { .. } => {
-                let hint =
-                    "nothing was changed; compare with another clone, e.g. git log refs/scrum/remotes/origin/board";
+                let hint = "nothing was changed; git scrum doctor says what happened and can restore it";
                 CliError::new(exit::INTEGRITY, "integrity", message, hint)
             }
             Fault::Authentication { .. } => {
@@ -199,7 +198,7 @@ impl From<EngineError> for CliError {
                 exit::ENVIRONMENT,
                 "locked",
                 format!("something is in the way: {reason}"),
-                "a lock file that stays was left by a killed process and may be removed by hand",
+                "run it again; a lock file that stays was left by a killed process: git scrum doctor --repair",
             ),
             EngineError::Exhausted { attempts } => CliError::new(
                 exit::NETWORK,

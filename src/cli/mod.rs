@@ -5,6 +5,7 @@
 
 mod claim;
 mod demo;
+mod doctor;
 mod errors;
 mod generate;
 mod init;
@@ -79,6 +80,7 @@ enum Verb {
     Worktree(worktree::Verb),
     Status(status::Args),
     Log(log::Args),
+    Doctor(doctor::Args),
     #[command(subcommand)]
     Memory(memory::Verb),
     Demo(demo::Args),
@@ -153,6 +155,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Worktree(verb) => worktree::run(&verb, &context),
         Verb::Status(args) => status::run(&args, &context),
         Verb::Log(args) => log::run(&args, &context),
+        Verb::Doctor(args) => doctor::run(&args, &context),
         Verb::Memory(verb) => memory::run(&verb, &context),
         Verb::Init(_) | Verb::Demo(_) | Verb::Completions(_) | Verb::Man(_) => {
             unreachable!("BUG: performed above, for it needs no board")

@@ -42,7 +42,7 @@ pub(super) struct Reply {
     data: Data,
     /// For people.
     text: String,
-    /// 0, or 1 when the answer is no.
+    /// 0, or what kind of no it is.
     exit: u8,
     /// What is only over once the answer has reached whoever asked.
     session: RefCell<Option<Session>>,
@@ -67,6 +67,12 @@ impl Reply {
     /// The same answer, as a no.
     pub fn no(mut self) -> Reply {
         self.exit = 1;
+        self
+    }
+
+    /// The same answer, with another exit code.
+    pub fn exiting(mut self, exit: u8) -> Reply {
+        self.exit = exit;
         self
     }
 

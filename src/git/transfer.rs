@@ -48,6 +48,9 @@ pub struct PushReport {
     pub said: String,
 }
 
+/// The names of refs and the objects they point to; or why there is no answer, and the most telling line of it.
+pub type Listed = Result<Vec<(String, String)>, (Cause, String)>;
+
 /// Settings that make a push or a fetch do what its arguments say and nothing else.
 const NEUTRAL: &[&str] = &[
     "-c",
@@ -152,6 +155,21 @@ impl Git {
             budget.pause(pause);
         }
         Ok(report(updates, &output))
+    }
+
+    /// The refs of `url` that match one of `patterns`, with the objects they point to; or why it could not be asked.
+    ///
+    /// # Errors
+    /// Only when git cannot be started.
+    pub fn list_remote(&self, url: &str, patterns: &[&str]) -> Result<Listed, GitError> {
+        let args = [&["ls-remote", "--refs", "--", url][..], patterns].concat();
+        let output = self.output(&args)?;
+        if !output.success() {
+            let said = output.stderr_text();
+            return Ok(Err((failure::cause(&said), failure::telling_line(&said))));
+        }
+        let pair = |line: &str| line.split_once('\t').map(|(id, name)| (name.to_owned(), id.to_owned()));
+        Ok(Ok(output.stdout_text().lines().filter_map(pair).collect()))
     }
 
     /// Fetches `refspecs` from `url`. Never prunes, never fetches tags, leaves `FETCH_HEAD` alone.

@@ -54,13 +54,13 @@ pub enum Truth {
 
 /// A ledger of one clone.
 pub struct GitStore {
-    objects: Objects,
-    refs: Refs,
-    cache: Cache,
-    git: Git,
-    truth: Truth,
+    pub(super) objects: Objects,
+    pub(super) refs: Refs,
+    pub(super) cache: Cache,
+    pub(super) git: Git,
+    pub(super) truth: Truth,
     author: Author,
-    ref_name: String,
+    pub(super) ref_name: String,
     tracking: String,
     state_dir: PathBuf,
     waiting: WaitingRoom,
@@ -271,6 +271,14 @@ impl GitStore {
         self.judge(updates, &report.map_err(|error| Fault::io("pushing", error))?)
     }
 
+    /// Moves refs of the truth that are not the ledger's own.
+    pub(super) fn publish_updates(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
+        match &self.truth {
+            Truth::Local => self.refs.transact(updates),
+            Truth::Remote { url, .. } => self.publish_to_remote(url, updates),
+        }
+    }
+
     /// One outcome for all of `updates`, which are one ref or were pushed as one.
     fn judge(&self, updates: &[RefUpdate], report: &PushReport) -> Result<Outcome, Fault> {
         let refs = &report.refs;
@@ -467,13 +475,10 @@ impl Store for GitStore {
 
     fn publish(&self, old: Option<&Version>, new: &Version, also: &[RefUpdate]) -> Result<Outcome, Fault> {
         let updates: Vec<RefUpdate> = std::iter::once(self.own_update(old, new)).chain(also.iter().cloned()).collect();
-        match &self.truth {
-            Truth::Local => {
-                self.objects.sync(&new.0)?;
-                self.refs.transact(&updates)
-            }
-            Truth::Remote { url, .. } => self.publish_to_remote(url, &updates),
+        if self.truth == Truth::Local {
+            self.objects.sync(&new.0)?;
         }
+        self.publish_updates(&updates)
     }
 
     fn history(&self, tip: &Version, until: Option<&Version>, count_max: usize) -> Result<Vec<ChainEntry>, Fault> {

@@ -17,6 +17,7 @@ mod message;
 mod objects;
 mod place;
 mod refs;
+mod standing;
 mod transaction;
 mod waiting;
 
@@ -28,6 +29,7 @@ pub use message::{Message, OPERATION_TRAILER};
 pub use objects::{Author, Objects};
 pub use place::{Place, RefFormat};
 pub use refs::Refs;
+pub use standing::{Side, Standing};
 pub use transaction::{Committed, Decision, Pace, Request, Round, Sharing, TransactError, transact};
 
 use std::collections::BTreeMap;

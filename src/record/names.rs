@@ -34,6 +34,12 @@ impl RefNames {
         format!("{}hosts/", self.prefix)
     }
 
+    /// Where versions of the ledger at `ref_name` are kept that were displaced when it was restored.
+    pub fn lost(&self, ref_name: &str, tip: &str) -> String {
+        let ledger = ref_name.rsplit('/').next().unwrap_or(ref_name);
+        format!("{}lost/{ledger}-{}", self.prefix, tip.get(..10).unwrap_or(tip))
+    }
+
     /// The snapshot of a claim's unfinished work.
     pub fn wip(&self, task: &TaskId, fence: Fence) -> String {
         format!("{}wip/{task}-{fence}", self.prefix)

@@ -41,6 +41,7 @@ fn every_verb_answers_with_one_json_object() {
         &["worktree", "clean"],
         &["status"],
         &["log"],
+        &["doctor"],
         &["merge-train"],
         &["merge-train", "status"],
         &["memory", "add", "A choice", "--kind", "decision"],

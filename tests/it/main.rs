@@ -10,6 +10,7 @@ mod combining;
 mod contract;
 mod crash;
 mod demo;
+mod doctor;
 mod domain_props;
 mod git_facts;
 mod golden;

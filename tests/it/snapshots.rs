@@ -47,7 +47,7 @@ macro_rules! snapshots {
 }
 
 snapshots! {
-    add block cancel claim completions demo done edit fail help init list lock locks log man memory merge_train ready
+    add block cancel claim completions demo doctor done edit fail help init list lock locks log man memory merge_train ready
     release renew reopen show status submit team unblock unlock verdict worktree
 }
 
@@ -157,19 +157,25 @@ fn layout(value: &Value, depth: usize) -> String {
 /// * `<id 1>`: an object id of 40 digits or an operation's nonce of 32, or the first 10 digits of one, as people are
 ///   shown it. The board's commits and memory's entries are random; those of the code would hide in what surrounds them.
 ///   The same id has the same number, so that what belongs together still shows;
-/// * `"took_secs":<secs>`: how long a check really took.
+/// * `"took_secs":<secs>`: how long a check really took;
+/// * `git <version>`: that of the git on this machine.
 struct Masks {
     sandbox: String,
+    git: String,
     ids: Vec<String>,
 }
 
 impl Masks {
     fn new(sandbox: &Path) -> Masks {
-        Masks { sandbox: sandbox.to_str().expect("the sandbox has a name in UTF-8").to_owned(), ids: Vec::new() }
+        let git = std::process::Command::new("git").arg("version").output().expect("there is a git");
+        let git = String::from_utf8_lossy(&git.stdout).trim().replacen("git version ", "git ", 1);
+        // What stands behind the number, as on a Mac, is not printed.
+        let git = git.split(' ').take(2).collect::<Vec<_>>().join(" ");
+        Masks { sandbox: sandbox.to_str().expect("the sandbox has a name in UTF-8").to_owned(), git, ids: Vec::new() }
     }
 
     fn cover(&mut self, text: &str) -> String {
-        let text = text.replace(&self.sandbox, "<sandbox>");
+        let text = text.replace(&self.sandbox, "<sandbox>").replace(&self.git, "git <version>");
         let mut covered = String::with_capacity(text.len());
         let mut rest = text.as_str();
         while !rest.is_empty() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::scrum::World;
 
 /// Writes, with plain git, a version that follows the board and holds `record` at `key`, and publishes it. Gives it.
-fn tamper(world: &World, key: &str, change: impl Fn(&str) -> String) -> String {
+pub fn tamper(world: &World, key: &str, change: impl Fn(&str) -> String) -> String {
     let bare = world.remote().bare();
     let git = |args: &[&str]| world.sandbox.git(bare, args);
     let board = "refs/scrum/board";
