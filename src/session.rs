@@ -17,7 +17,7 @@ use crate::domain::{Branch, Fence, Holder, TaskId, Timestamp};
 use crate::engine::{Engine, EngineError, Knowledge, PassSettings};
 use crate::failpoint;
 use crate::git::{Git, GitError, PushBudget};
-use crate::ledger::{Author, Fault, GitStore, Objects, Place, RefFormat, Refs, Store, Truth, tracking_ref};
+use crate::ledger::{Author, Fault, GitStore, Objects, Place, RefFormat, Refs, Store, Truth, TruthRefs, tracking_ref};
 use crate::record::names::{DEFAULT_PREFIX, RefNames, branch_ref, candidate_ref};
 use crate::repo::GitCode;
 
@@ -193,6 +193,16 @@ impl Session {
     /// Whether history is missing here.
     pub fn is_shallow(&self) -> bool {
         self.place.common_dir().join("shallow").exists()
+    }
+
+    /// The refs at the truth, as they are now.
+    pub fn truth_refs(&self) -> TruthRefs {
+        TruthRefs::new(&self.place, self.git.clone(), self.truth.clone())
+    }
+
+    /// The refs where the code is, as they are now.
+    pub fn code_truth_refs(&self) -> TruthRefs {
+        TruthRefs::new(&self.place, self.git.clone(), self.code_truth.clone())
     }
 
     /// The lock files of this clone, and those of every remote in use that is a directory here, marked with `true`.

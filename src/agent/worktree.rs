@@ -5,6 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::time::Duration;
 
 use super::wip;
 use crate::domain::{Branch, Fence, ObjectId, TaskId};
@@ -94,10 +95,7 @@ impl Worktrees {
                 self.copy_files(&worktree.path)?;
                 return Ok(worktree);
             }
-            // Only a command that was killed while git was checking out leaves one like that: there is no work in it.
-            let shown = worktree.path.to_string_lossy().into_owned();
-            let removed = self.git.run(&["worktree", "remove", "--force", "--force", &shown]);
-            removed.map_err(|error| Fault::io(format!("cannot remove the unfinished worktree {shown}"), error))?;
+            self.remove_unfinished(&worktree)?;
         }
         let path = self.free_path(task);
         if let Some(parent) = path.parent() {
@@ -127,6 +125,30 @@ impl Worktrees {
         let removed = self.git.run(&["worktree", "remove", "--force", "--force", &shown]);
         removed.map_err(|error| Fault::io(format!("cannot remove {shown}"), error))?;
         Ok(Removed { path: worktree.path.clone(), saved })
+    }
+
+    /// Whether a worktree of ours was left half-made at least so long ago.
+    pub fn is_unfinished(&self, worktree: &Worktree, since: Duration) -> bool {
+        let root = self.root.canonicalize();
+        let ours = root.is_ok_and(|root| worktree.path.starts_with(root));
+        // Written first of all, and never again.
+        let age = fs::metadata(worktree.path.join(".git")).and_then(|data| data.modified());
+        let age = age.ok().and_then(|made| made.elapsed().ok());
+        ours && age.is_some_and(|age| age >= since) && !self.is_complete(worktree)
+    }
+
+    /// Removes a worktree that is not whole. Only a command that was killed while git was checking out leaves one like
+    /// that: there is no work in it.
+    pub fn remove_unfinished(&self, worktree: &Worktree) -> Result<(), Fault> {
+        let shown = worktree.path.to_string_lossy().into_owned();
+        let removed = self.git.run(&["worktree", "remove", "--force", "--force", &shown]);
+        removed.map(|_| ()).map_err(|error| Fault::io(format!("cannot remove the unfinished worktree {shown}"), error))
+    }
+
+    /// Makes git forget worktrees whose directories are gone.
+    pub fn prune(&self) -> Result<(), Fault> {
+        let pruned = self.git.run(&["worktree", "prune"]);
+        pruned.map(|_| ()).map_err(|error| Fault::io("cannot prune worktrees", error))
     }
 
     /// Saves changes that are in no commit, and commits that are on no branch of the remote, under the claim's own ref.

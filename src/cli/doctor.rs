@@ -2,6 +2,7 @@
 
 mod files;
 mod ledgers;
+mod refs;
 mod surroundings;
 
 use serde_json::{Value, json};
@@ -15,7 +16,7 @@ use crate::engine::doctor::{Finding, Severity};
 ///
 /// Without options nothing is changed, here or anywhere. Exit 0: nothing is wrong, or all of it was repaired; 1:
 /// something is left to do; 5: a ledger is not what it was.
-#[derive(clap::Args)]
+#[derive(clap::Args, Clone)]
 pub struct Args {
     /// Repair what was left by commands that were killed, where that loses nothing
     #[arg(long)]
@@ -23,6 +24,9 @@ pub struct Args {
     /// With --repair: also remove lock files from a remote that is a directory here, once no git runs in it
     #[arg(long, requires = "repair")]
     remote_locks: bool,
+    /// With --repair: also remove saved work of claims that are over; look at it before
+    #[arg(long, requires = "repair")]
+    wip: bool,
     /// Make a board or memory that went back or vanished what this clone saw last
     #[arg(long)]
     restore: bool,
@@ -36,6 +40,11 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
     // First what is in the way of everything else.
     findings.extend(files::locks(args, context)?);
     findings.extend(ledgers::examine(args, context)?);
+    // What is judged by the board is left alone while nobody knows which board is right.
+    let sound = !findings.iter().any(|finding| finding.breach && finding.is_left());
+    let judged = Args { repair: args.repair && sound, ..args.clone() };
+    findings.extend(files::worktrees(&judged, context)?);
+    findings.extend(refs::examine(&judged, context)?);
     findings.push(surroundings::clock(context)?);
     Ok(reply(&findings))
 }

@@ -7,10 +7,11 @@ use super::claim::make_worktree;
 use super::errors::{CliError, exit};
 use super::output::Reply;
 use super::{Context, tasks, view};
-use crate::agent::{ClaimFile, Removed, Worktree};
+use crate::agent::{ClaimFile, Removed, Worktree, Worktrees};
 use crate::domain::board::Board;
 use crate::domain::claim::Claim;
 use crate::domain::{Fence, Grant, Refusal, TaskId};
+use crate::ledger::Fault;
 
 /// Make, list and remove the worktrees of claims
 #[derive(Subcommand)]
@@ -117,13 +118,24 @@ fn clean(context: &Context) -> Result<Reply, CliError> {
         if stands {
             continue;
         }
-        // A command that was killed may have removed the worktree and not have forgotten the claim.
-        let worktree = worktrees.of_branch(&file.branch)?;
-        let gone = worktree.map(|worktree| worktrees.remove(&worktree, &task, file.fence)).transpose()?;
-        context.session.claims.forget(&task);
+        let gone = remove_of_old_claim(context, &worktrees, &task, &file)?;
         removed.extend(gone.map(|gone| (task, gone)));
     }
     Ok(reply(&removed))
+}
+
+/// Removes what there is here of a claim that is over; what is nowhere else is saved first.
+pub(super) fn remove_of_old_claim(
+    context: &Context,
+    worktrees: &Worktrees,
+    task: &TaskId,
+    file: &ClaimFile,
+) -> Result<Option<Removed>, Fault> {
+    // A command that was killed may have removed the worktree and not have forgotten the claim.
+    let worktree = worktrees.of_branch(&file.branch)?;
+    let gone = worktree.map(|worktree| worktrees.remove(&worktree, task, file.fence)).transpose()?;
+    context.session.claims.forget(task);
+    Ok(gone)
 }
 
 fn reply(removed: &[(TaskId, Removed)]) -> Reply {

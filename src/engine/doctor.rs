@@ -5,7 +5,8 @@
 //! anything: who repairs says so with [`Finding::repaired`].
 
 use crate::domain::invariants::check_invariants;
-use crate::domain::{Seconds, Timestamp};
+use crate::domain::train::Landing;
+use crate::domain::{Branch, CarId, Fence, Seconds, TaskId, Timestamp};
 use crate::ledger::{Fault, Outcome, Side, Snapshot, Standing, Store, Version};
 use crate::record::load_board;
 
@@ -13,6 +14,9 @@ use crate::record::load_board;
 pub const LEFT_AFTER: Seconds = Seconds(600);
 /// How much further than clocks are allowed to differ the newest version may lie ahead before that is worth a word.
 const CLOCK_GRACE: Seconds = Seconds(60);
+/// How old an offer is that its host would have taken back, if it was settled; and one that nobody waits for any more.
+const SETTLED_AFTER: Seconds = Seconds(60);
+const OFFER_AGE_MAX: Seconds = Seconds(86_400);
 /// The oldest git that does what is asked of it.
 const GIT_MIN: (u32, u32) = (2, 38);
 /// How many things that are wrong with records are named.
@@ -264,6 +268,64 @@ impl Lock<'_> {
         };
         finding.at(self.path)
     }
+}
+
+/// A worktree whose directory is gone, and of which git still knows.
+pub fn missing_worktree(path: &str) -> Finding {
+    Finding::warning("worktree", format!("{path} is gone, and git still has it"), "git scrum doctor --repair").at(path)
+}
+
+/// A worktree that was never checked out to its end: there is no work in it.
+pub fn unfinished_worktree(path: &str) -> Finding {
+    let what = format!("{path} was left half-made by a command that was killed");
+    Finding::warning("worktree", what, "git scrum doctor --repair, or git scrum worktree add").at(path)
+}
+
+/// A worktree whose claim is over.
+pub fn worktree_of_old_claim(path: &str, task: &TaskId, fence: Fence) -> Finding {
+    let what = format!("{path} is for {task}, whose claim under fence {fence} is over");
+    Finding::warning("worktree", what, "git scrum worktree clean, which saves what is nowhere else").at(path)
+}
+
+// ---------------------------------------------------------------------------------------------------------------------
+// Refs
+
+/// An offer of a host, so old by that host's clock, that asks `intents` things, of which nobody has done `open`.
+/// Nothing where somebody may be waiting for it.
+pub fn offer(ref_name: &str, age: Seconds, open: usize, intents: usize) -> Option<Finding> {
+    let what = if open == 0 && age > SETTLED_AFTER {
+        format!("{ref_name} asks for {intents} that are done or lapsed, since {age}")
+    } else if age > OFFER_AGE_MAX {
+        format!("{ref_name} asks for {open} since {age}: nobody waits for that any more")
+    } else {
+        return None;
+    };
+    Some(Finding::warning("offer", what, "git scrum doctor --repair").of(ref_name))
+}
+
+/// Saved work of a claim that is over, with its age and how many paths it changes.
+pub fn saved_work(ref_name: &str, commit: &str, age: Option<Seconds>, paths: Option<usize>) -> Finding {
+    let age = age.map_or(String::new(), |age| format!(", {age} old"));
+    let paths =
+        paths.map_or(String::new(), |count| format!(", changes {count} {}", if count == 1 { "path" } else { "paths" }));
+    let what = format!("{ref_name} is work of a claim that is over{age}{paths}");
+    let next =
+        format!("git show --stat {commit}; to keep it, git branch NAME {commit}; git scrum doctor --repair --wip");
+    Finding::warning("saved-work", what, next).of(ref_name)
+}
+
+/// A branch of a candidate that is tested no more.
+pub fn idle_candidate(ref_name: &str) -> Finding {
+    let what = format!("{ref_name} is the candidate of no run");
+    Finding::warning("candidate", what, "git scrum doctor --repair").of(ref_name)
+}
+
+/// A landing that was announced and not finished.
+pub fn landing(target: &Branch, landing: &Landing, now: Timestamp) -> Finding {
+    let cars = landing.cars.iter().map(CarId::as_str).collect::<Vec<_>>().join(", ");
+    let age = now.since(landing.at);
+    let what = format!("the landing of {cars} on {target} was announced {age} ago and not finished");
+    Finding::warning("landing", what, "git scrum doctor --repair, or git scrum merge-train")
 }
 
 // ---------------------------------------------------------------------------------------------------------------------

@@ -167,6 +167,18 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         Err(EngineError::Exhausted { attempts: u32::try_from(STEPS_MAX).unwrap_or(u32::MAX) })
     }
 
+    /// Finishes or abandons a landing that an earlier pass had announced, and does nothing else. Gives what was done.
+    pub fn recover(&self) -> Result<Option<String>, EngineError> {
+        let (train, cars) = self.train()?;
+        let Some(landing) = &train.landing else { return Ok(None) };
+        let base = self.observe(&cars)?.base;
+        match self.finish_landing(landing, &base) {
+            // Another pass was faster.
+            Err(EngineError::Refused(Refusal::TrainChanged(what))) => Ok(Some(what)),
+            done => done.map(Some),
+        }
+    }
+
     fn train(&self) -> Result<(Train, Vec<Car>), EngineError> {
         let target = &self.settings.target;
         self.engine.read(true, |board| {

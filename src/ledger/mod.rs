@@ -19,6 +19,7 @@ mod place;
 mod refs;
 mod standing;
 mod transaction;
+mod truth_refs;
 mod waiting;
 
 pub use cache::Cache;
@@ -31,6 +32,7 @@ pub use place::{Place, RefFormat};
 pub use refs::Refs;
 pub use standing::{Side, Standing};
 pub use transaction::{Committed, Decision, Pace, Request, Round, Sharing, TransactError, transact};
+pub use truth_refs::TruthRefs;
 
 use std::collections::BTreeMap;
 use std::fmt;

@@ -42,7 +42,12 @@ impl RefNames {
 
     /// The snapshot of a claim's unfinished work.
     pub fn wip(&self, task: &TaskId, fence: Fence) -> String {
-        format!("{}wip/{task}-{fence}", self.prefix)
+        format!("{}{task}-{fence}", self.wip_prefix())
+    }
+
+    /// What begins the name of every snapshot of unfinished work; ends with a slash.
+    pub fn wip_prefix(&self) -> String {
+        format!("{}wip/", self.prefix)
     }
 }
 
@@ -53,8 +58,11 @@ pub fn branch_ref(branch: &Branch) -> String {
 
 /// The branch on which a candidate is offered to a CI system outside.
 pub fn candidate_ref(target: &Branch, position: u64) -> String {
-    format!("refs/heads/scrum/train/{target}/{position}")
+    format!("{CANDIDATES}{target}/{position}")
 }
+
+/// What begins the name of every branch on which a candidate is offered; ends with a slash.
+pub const CANDIDATES: &str = "refs/heads/scrum/train/";
 
 /// The notes in which verdicts are attached to tested commits.
 pub const VERDICT_NOTES: &str = "refs/notes/scrum/verdicts";

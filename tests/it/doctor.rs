@@ -6,7 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 
-use crate::scrum::World;
+use crate::scrum::{World, path};
+use crate::support::RemoteKind;
 
 const BOARD: &str = "refs/scrum/board";
 
@@ -234,4 +235,164 @@ fn a_clock_that_is_behind_the_board_is_named() {
     assert_eq!(answer.exit, 1, "{answer:?}");
     let findings = answer.json()["data"]["findings"].as_array().expect("findings").clone();
     says(&the(&findings, "clock"), &["here it is 2020-01-01T00:00:00Z", "later"]);
+}
+
+#[test]
+fn worktrees_that_are_gone_half_made_or_of_claims_that_are_over_are_removed() {
+    let world = World::file();
+    let clone = world.clone_with_board("a");
+    for title in ["Gone", "Half", "Over", "Live"] {
+        world.ok(&clone, &["add", title]);
+    }
+    let claim = |_| path(&world.ok(&clone, &["claim", "--worktree"])["claims"][0]["worktree"]);
+    let [gone, half, over, live]: [PathBuf; 4] = std::array::from_fn(claim);
+    fs::remove_dir_all(&gone).expect("a removal");
+    // As git leaves it when it is killed while it checks out.
+    let index = world.sandbox.git(&half, &["rev-parse", "--path-format=absolute", "--git-path", "index"]);
+    fs::remove_file(index).expect("a removal");
+    let dated = File::options().append(true).open(half.join(".git")).expect("a file");
+    dated.set_modified(SystemTime::now() - LONG).expect("a file may be dated");
+    fs::write(over.join("precious"), "work\n").expect("a write");
+    world.ok(&world.clone("b"), &["release", "3", "--force"]);
+    world.ok(&clone, &["list"]);
+    let found = of_kind(&doctor(&world, &clone, &[], 1), "worktree");
+    let paths: Vec<&str> = found.iter().map(|finding| finding["path"].as_str().expect("a path")).collect();
+    assert_eq!(paths, [&gone, &half, &over].map(|path| path.to_str().expect("a path")), "{found:#?}");
+    assert!(half.exists() && over.exists(), "looking removes nothing");
+    // The work that is saved is of a claim that is over, and is found next.
+    let found = doctor(&world, &clone, &["--repair"], 1);
+    assert!(of_kind(&found, "worktree").iter().all(|finding| finding["repaired"] == true), "{found:#?}");
+    assert_eq!([&gone, &half, &over, &live].map(|path| path.exists()), [false, false, false, true]);
+    assert_eq!(world.sandbox.git(&clone, &["worktree", "list"]).lines().count(), 2);
+    assert_eq!(world.sandbox.git(world.remote().bare(), &["show", "refs/scrum/wip/3-3:precious"]), "work");
+}
+
+#[test]
+fn saved_work_is_removed_only_when_that_is_asked_for_by_name() {
+    let world = World::file();
+    let clone = world.clone_with_board("a");
+    for title in ["Over", "Live"] {
+        world.ok(&clone, &["add", title]);
+        let worktree = path(&world.ok(&clone, &["claim", "--worktree"])["claims"][0]["worktree"]);
+        fs::write(worktree.join("precious"), "work\n").expect("a write");
+    }
+    world.ok(&clone, &["worktree", "remove", "1"]);
+    world.ok(&clone, &["worktree", "remove", "2"]);
+    world.ok(&clone, &["release", "1"]);
+    let (over, live) = ("refs/scrum/wip/1-1", world.remote_ref("refs/scrum/wip/2-2"));
+    let finding = the(&doctor(&world, &world.clone("b"), &["--repair"], 1), "board");
+    says(&finding, &["versions at origin"]);
+    let finding = the(&doctor(&world, &clone, &["--repair"], 1), "saved-work");
+    says(&finding, &[over, " old", "changes 1 path"]);
+    assert_eq!(finding["ref"], over);
+    world.remote_ref(over);
+    assert_eq!(the(&doctor(&world, &clone, &["--repair", "--wip"], 0), "saved-work")["repaired"], true);
+    let left = world.sandbox.git(world.remote().bare(), &["for-each-ref", "--format=%(objectname)", "refs/scrum/wip"]);
+    assert_eq!(left, live);
+}
+
+/// An offer of a host that asks for one operation, as it was made at a time.
+fn offer(world: &World, host: &str, operation: &str, base: &str, at: &str) -> String {
+    let bare = world.remote().bare();
+    let asked = world.sandbox.path("asked");
+    fs::write(&asked, "anything\n").expect("a write");
+    let blob = world.sandbox.git(bare, &["hash-object", "-w", asked.to_str().expect("a path")]);
+    let mut index = world.sandbox.command("git");
+    index.current_dir(bare).env("GIT_INDEX_FILE", world.sandbox.path(format!("index-{host}")));
+    index.args(["update-index", "--add", "--cacheinfo", &format!("100644,{blob},{operation}")]);
+    assert_eq!(crate::scrum::answer(&mut index).exit, 0);
+    let mut tree = world.sandbox.command("git");
+    tree.current_dir(bare).env("GIT_INDEX_FILE", world.sandbox.path(format!("index-{host}"))).arg("write-tree");
+    let tree = crate::scrum::answer(&mut tree).stdout.trim().to_owned();
+    let message = format!("offer 1\n\nScrum-Intent: {operation} {base}\n");
+    let mut commit = world.sandbox.command("git");
+    commit.current_dir(bare).env("GIT_COMMITTER_DATE", at).args(["commit-tree", &tree, "-m", &message]);
+    let commit = crate::scrum::answer(&mut commit).stdout.trim().to_owned();
+    world.sandbox.git(bare, &["update-ref", &format!("refs/scrum/hosts/{host}"), &commit]);
+    commit
+}
+
+#[test]
+fn offers_that_are_settled_or_a_day_old_are_removed_and_others_are_not() {
+    let world = World::file();
+    let clone = world.clone_with_board("a");
+    let base = world.remote_ref(BOARD);
+    world.ok(&clone, &["add", "One"]);
+    let message = world.sandbox.git(world.remote().bare(), &["log", "-1", "--format=%B", BOARD]);
+    let done = message.lines().find_map(|line| line.strip_prefix("Scrum-Operation: ")).expect("an operation");
+    let (open, now) = ("0123456789abcdef0123456789abcdef", "2026-01-03T00:00:00Z");
+    offer(&world, "settled", done, &base, "2026-01-02T23:50:00Z");
+    offer(&world, "old", open, &base, "2026-01-01T00:00:00Z");
+    let live = offer(&world, "live", open, &base, "2026-01-02T23:50:00Z");
+    let look = |options: &[&str]| world.ask_at(&clone, now, &[&["doctor"], options].concat()).json()["data"].clone();
+    let found = look(&[])["findings"].as_array().expect("findings").clone();
+    let refs: Vec<Value> = of_kind(&found, "offer").iter().map(|finding| finding["ref"].clone()).collect();
+    assert_eq!(refs, ["refs/scrum/hosts/old", "refs/scrum/hosts/settled"], "{found:#?}");
+    let found = look(&["--repair"])["findings"].as_array().expect("findings").clone();
+    assert!(of_kind(&found, "offer").iter().all(|finding| finding["repaired"] == true), "{found:#?}");
+    let left =
+        world.sandbox.git(world.remote().bare(), &["for-each-ref", "--format=%(objectname)", "refs/scrum/hosts"]);
+    assert_eq!(left, live);
+}
+
+#[test]
+fn candidates_that_no_run_needs_are_removed() {
+    let world = World::with_config(RemoteKind::File, "[train]\nci = \"external\"\n").expect("a remote");
+    let clone = world.clone_with_board("a");
+    world.ok(&clone, &["add", "One"]);
+    let worktree = path(&world.ok(&clone, &["claim", "--worktree"])["claims"][0]["worktree"]);
+    world.commit(&worktree, "one", "work\n");
+    world.ok(&worktree, &["submit"]);
+    let commit = world.ok(&clone, &["merge-train"])["actions"][0]["commit"].as_str().expect("a commit").to_owned();
+    assert_eq!(the(&doctor(&world, &clone, &["--repair"], 0), "candidates")["severity"], "ok", "a run needs it");
+    world.ok(&clone, &["verdict", "pass", "--commit", &commit]);
+    world.ok(&clone, &["merge-train"]);
+    let name = "refs/heads/scrum/train/main/1";
+    assert_eq!(the(&doctor(&world, &clone, &[], 1), "candidate")["ref"], name);
+    world.remote_ref(name);
+    assert_eq!(the(&doctor(&world, &clone, &["--repair"], 0), "candidate")["repaired"], true);
+    assert_ne!(
+        world.sandbox.try_git(world.remote().bare(), &["rev-parse", "--verify", "-q", name]).status.code(),
+        Some(0)
+    );
+}
+
+#[test]
+fn a_landing_that_was_announced_by_a_pass_that_was_killed_is_finished() {
+    let world = World::file();
+    let bare = world.remote().bare();
+    world.sandbox.git(bare, &["config", "receive.advertiseAtomic", "false"]);
+    let clone = world.clone_with_board("a");
+    world.ok(&clone, &["add", "One"]);
+    let worktree = path(&world.ok(&clone, &["claim", "--worktree"])["claims"][0]["worktree"]);
+    world.commit(&worktree, "one", "work\n");
+    world.ok(&worktree, &["submit"]);
+    // The server tells when the target is about to move, and waits until the pass is dead; then it does not move it.
+    let (reached, dead) = (world.sandbox.path("reached"), world.sandbox.path("dead"));
+    let script = format!(
+        "#!/bin/sh\n[ \"$1\" = refs/heads/main ] || exit 0\ntouch {}\nwhile [ ! -e {} ]; do sleep 0.05; done\nexit 1\n",
+        reached.display(),
+        dead.display()
+    );
+    let hook = bare.join("hooks/update");
+    fs::create_dir_all(hook.parent().expect("a directory")).expect("a directory");
+    fs::write(&hook, script).expect("a hook");
+    fs::set_permissions(&hook, std::os::unix::fs::PermissionsExt::from_mode(0o755)).expect("a mode");
+    let mut pass = world.start(&clone, &["merge-train"]);
+    while !reached.exists() {
+        assert!(pass.try_wait().expect("a child").is_none(), "the pass ended");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    pass.kill().expect("a kill");
+    pass.wait().expect("it is gone");
+    fs::write(&dead, "").expect("a write");
+    fs::remove_file(&hook).expect("a removal");
+    world.ok(&clone, &["list"]);
+    let finding = the(&doctor(&world, &clone, &[], 1), "landing");
+    says(&finding, &["the landing of 1 on main was announced", "not finished"]);
+    assert!(!world.landed_files().contains(&"one".to_owned()));
+    let finding = the(&doctor(&world, &clone, &["--repair"], 0), "landing");
+    says(&finding, &["the landing of 1 was finished"]);
+    assert!(world.landed_files().contains(&"one".to_owned()));
+    assert_eq!(world.ok(&clone, &["show", "1"])["task"]["state"], "landed");
 }

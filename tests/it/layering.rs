@@ -73,7 +73,12 @@ const ARROWS: &[(&str, &str, Items, &str)] = &[
         Only(&["Fault", "GitStore", "Message", "Pace", "Store", "Truth"]),
         "types that the engine and the session hand out; never objects or refs",
     ),
-    ("cli", "agent", Only(&["ClaimFile", "Removed", "Worktree"]), "what the session's worktrees answer with"),
+    (
+        "cli",
+        "agent",
+        Only(&["ClaimFile", "Removed", "Worktree", "Worktrees"]),
+        "what the session's worktrees answer with",
+    ),
     ("main", "cli", All, "the program is its command line"),
     ("main", "session", Only(&["Start"]), "what the program was started with"),
 ];
