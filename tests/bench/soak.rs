@@ -27,7 +27,8 @@ mod history;
 mod linear;
 #[path = "../soak/model.rs"]
 mod model;
-#[path = "../soak/random.rs"]
+#[path = "../sim/random.rs"]
+#[allow(dead_code, reason = "the simulator uses more of it")]
 mod random;
 #[path = "../support/mod.rs"]
 mod support;

@@ -216,6 +216,8 @@ impl Host for Process<'_> {
 impl Journal for Process<'_> {
     fn begin(&self, id: &OperationId, request: &str, base: Option<&Version>) -> Result<Option<Resumed>, Fault> {
         self.step(|| "begins an operation".to_owned());
+        // Asked anew it is another operation, also where that cannot even be noted.
+        self.begun.borrow_mut().push(id.clone());
         self.fill_disk("noting an operation")?;
         let now = self.world.now_ms();
         let mut under_way = self.machine.under_way.borrow_mut();
@@ -242,7 +244,6 @@ impl Journal for Process<'_> {
             since_ms: now,
             process: self.number,
         });
-        self.begun.borrow_mut().push(id.clone());
         Ok(None)
     }
 

@@ -49,32 +49,9 @@ pub struct Promises {
 /// What a command is called in the tally.
 pub fn verb(command: &Command) -> &'static str {
     match command {
-        Command::Init { .. } => "init",
-        Command::Add(_) => "add",
-        Command::Edit { .. } => "edit",
-        Command::Cancel { .. } => "cancel",
-        Command::Reopen { .. } => "reopen",
-        Command::Block { .. } => "block",
-        Command::Unblock { .. } => "unblock",
         Command::Claim { task: Some(_), .. } => "claim by id",
         Command::Claim { count: 1, .. } => "claim",
         Command::Claim { .. } => "claim several",
-        Command::Renew { .. } => "renew",
-        Command::Release { .. } => "release",
-        Command::Fail { .. } => "fail",
-        Command::Done { .. } => "done",
-        Command::Lock { .. } => "lock",
-        Command::Unlock { .. } => "unlock",
-        Command::AddTeam(_) => "add team",
-        Command::Pause { .. } => "pause",
-        Command::Resume { .. } => "resume",
-        Command::RemoveTeam { .. } => "remove team",
-        Command::Submit { .. } => "submit",
-        Command::Eject { .. } => "eject",
-        Command::StartRun { .. } => "start run",
-        Command::Verdict { .. } => "verdict",
-        Command::AnnounceLanding { .. } => "announce landing",
-        Command::AbandonLanding { .. } => "abandon landing",
-        Command::Land { .. } => "land",
+        command => command.verb(),
     }
 }

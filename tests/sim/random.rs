@@ -1,4 +1,5 @@
-//! The only source of chance in a simulation: one seed gives one run.
+//! The only source of chance in a simulation, and in what the workers of a soak want: one seed gives one series of
+//! choices.
 
 /// SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", 2014).
 pub struct Random(u64);

@@ -22,6 +22,8 @@ mod faults;
 mod history;
 mod linear;
 mod model;
+#[path = "../sim/random.rs"]
+#[allow(dead_code, reason = "the simulator uses more of it")]
 mod random;
 #[path = "../support/mod.rs"]
 mod support;
