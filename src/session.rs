@@ -55,6 +55,8 @@ pub struct Session {
     /// The code.
     pub code: GitCode,
     settings: OnceCell<Settings>,
+    /// The clone's name, once it was read.
+    name: OnceCell<String>,
 }
 
 /// Why an invocation cannot begin.
@@ -149,6 +151,7 @@ impl Session {
             journal: FileJournal::new(&state_dir),
             claims: KnownClaims::new(&state_dir),
             settings: OnceCell::new(),
+            name: OnceCell::new(),
             place,
             git,
             start,
@@ -228,7 +231,7 @@ impl Session {
         let combines = settings.hosts.combine;
         // A clone that cannot be given a name is helped by nobody, and works all the same.
         if let (true, Ok(name)) = (combines, self.clone_name()) {
-            self.store.take_part(&self.names.hosts(), &self.host_id(&name));
+            self.store.take_part(&self.names.hosts(), &self.host_id(name));
         }
         let (holder, skew) = (self.holder()?, settings.tasks.skew);
         Ok(Engine { combines, ..Engine::new(&self.store, &self.host, &self.journal, holder, skew) })
@@ -278,7 +281,16 @@ impl Session {
     }
 
     /// A name of this clone: six random digits that it keeps.
-    fn clone_name(&self) -> Result<String, Fault> {
+    fn clone_name(&self) -> Result<&str, Fault> {
+        if let Some(name) = self.name.get() {
+            return Ok(name);
+        }
+        let name = self.read_clone_name()?;
+        Ok(self.name.get_or_init(|| name))
+    }
+
+    /// The name in its file, which is made where there is none.
+    fn read_clone_name(&self) -> Result<String, Fault> {
         let file = self.place.state_dir().join("clone-name");
         let read = |file: &Path| fs::read_to_string(file).ok().map(|text| text.trim().to_owned());
         let usable = |name: &String| name.len() == 6 && name.bytes().all(|byte| byte.is_ascii_hexdigit());

@@ -185,18 +185,16 @@ fn decide_together<S: Store>(
         let value = ruling.as_ref().map(|(_, outcome)| outcome.clone()).map_err(Refusal::clone);
         let (changes, outcome) = ruling.unwrap_or_else(|_| (Changes::default(), Outcome::Refused));
         let recorded = binding || !changes.is_empty();
-        if granted.iter().any(|fence| changes.grants.contains_key(fence)) {
-            // Whoever is granted something looks it up in the version that granted it: there it has to be.
-            if own {
-                return decide_together(snapshot, &operation, also, &Round { others: &[], ..*round });
-            }
+        // Whoever is granted something looks it up in the version that granted it: there it has to be.
+        let undoes = granted.iter().any(|fence| changes.grants.contains_key(fence));
+        // What the others ask for may never come to pass: it is no ground for a "no".
+        if own && (undoes || (!recorded && !applied.is_empty())) {
+            return decide_together(snapshot, &operation, also, &Round { others: &[], ..*round });
+        }
+        if undoes {
             continue;
         }
         if own {
-            if !recorded && !applied.is_empty() {
-                // What the others ask for may never come to pass: it is no ground for a "no".
-                return decide_together(snapshot, &operation, also, &Round { others: &[], ..*round });
-            }
             if !recorded {
                 // The others are left to themselves: there is nothing to publish on their behalf.
                 return Ok(Decision::Answer(value));

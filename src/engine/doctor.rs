@@ -7,15 +7,14 @@
 use crate::domain::invariants::check_invariants;
 use crate::domain::train::Landing;
 use crate::domain::{Branch, CarId, Fence, Seconds, TaskId, Timestamp};
-use crate::ledger::{Fault, Outcome, Side, Snapshot, Standing, Store, Version};
+use crate::ledger::{Fault, Outcome, SETTLED_SECS, Side, Snapshot, Standing, Store, Version};
 use crate::record::load_board;
 
 /// From which age on a lock file, or a worktree that is not whole, was left by somebody who is gone.
 pub const LEFT_AFTER: Seconds = Seconds(600);
 /// How much further than clocks are allowed to differ the newest version may lie ahead before that is worth a word.
 const CLOCK_GRACE: Seconds = Seconds(60);
-/// How old an offer is that its host would have taken back, if it was settled; and one that nobody waits for any more.
-const SETTLED_AFTER: Seconds = Seconds(60);
+/// How old an offer is that nobody waits for any more.
 const OFFER_AGE_MAX: Seconds = Seconds(86_400);
 /// The oldest git that does what is asked of it.
 const GIT_MIN: (u32, u32) = (2, 38);
@@ -293,7 +292,7 @@ pub fn worktree_of_old_claim(path: &str, task: &TaskId, fence: Fence) -> Finding
 /// An offer of a host, so old by that host's clock, that asks `intents` things, of which nobody has done `open`.
 /// Nothing where somebody may be waiting for it.
 pub fn offer(ref_name: &str, age: Seconds, open: usize, intents: usize) -> Option<Finding> {
-    let what = if open == 0 && age > SETTLED_AFTER {
+    let what = if open == 0 && age > Seconds(SETTLED_SECS) {
         format!("{ref_name} asks for {intents} that are done or lapsed, since {age}")
     } else if age > OFFER_AGE_MAX {
         format!("{ref_name} asks for {open} since {age}: nobody waits for that any more")

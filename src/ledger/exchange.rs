@@ -11,6 +11,8 @@ use crate::planted::{self, Bug};
 
 /// How many versions an intent may be behind before it has lapsed: nobody applies it any more but its owner.
 const LAPSED_AFTER: usize = 1_000;
+/// How old an offer must be, in seconds, before somebody else removes it: its owner mostly has the next one ready.
+pub const SETTLED_SECS: u64 = 60;
 /// How many versions are read at once in search of the base of an intent.
 const CHUNK: usize = 8;
 

@@ -23,7 +23,7 @@ mod truth_refs;
 mod waiting;
 
 pub use cache::Cache;
-pub use exchange::{Intent, Offer, Offering, Pending, Turn};
+pub use exchange::{Intent, Offer, Offering, Pending, SETTLED_SECS, Turn};
 pub use git_store::{GitStore, Truth, tracking_ref, transfer_fault};
 pub use memory::{MemoryClone, MemoryRemote, names_in};
 pub use message::{Message, OPERATION_TRAILER};

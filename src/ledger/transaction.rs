@@ -11,7 +11,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::exchange::{Fate, Recent};
+use super::exchange::{Fate, Recent, SETTLED_SECS};
 use super::{
     ATTEMPTS_MAX, Batch, Fault, Intent, Message, Offer, Offering, Outcome, Pending, RefUpdate, SEARCH_COMMITS_MAX,
     Snapshot, Store, Turn, Version,
@@ -156,8 +156,6 @@ const LEFT_TO_OTHERS_MAX: u32 = 4;
 const TAKEN_ALONG_MAX: usize = 500;
 /// For how many versions the others heed somebody who asked to be let through: whoever lives has mostly got through.
 const LET_THROUGH_AFTER: usize = 8;
-/// How old an offer must be, in seconds, before somebody else removes it: its owner mostly has the next one ready.
-const SETTLED_SECS: u64 = 60;
 /// For how long, in seconds, an offer is taken up by others. One that is older belongs to a host that is gone, or that
 /// is not waiting any more.
 const OFFERED_SECS: u64 = 600;
@@ -198,7 +196,7 @@ pub fn transact<S: Store, T, E>(
         lost: None,
         in_doubt: None,
         offers: Vec::new(),
-        exposed: request.resumed_from.is_some(),
+        exposed: false,
         contended: false,
     };
     let work = |searched| {
@@ -315,8 +313,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             self.in_doubt = Some(Doubt { base: version.clone(), reason, own: false });
         }
         loop {
-            let may_be_applied =
-                (resumed || self.exposed || !self.tried.is_empty()) && !planted::is(Bug::UnknownIsLost);
+            let may_be_applied = (self.exposed || !self.tried.is_empty()) && !planted::is(Bug::UnknownIsLost);
             if let (true, Some(tip)) = (may_be_applied, &version) {
                 if let Some(found) = self.find(tip, searched.as_ref())? {
                     let value = match self.tried.iter().position(|(version, _)| *version == found) {
@@ -435,9 +432,10 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                     known.or_insert_with(|| Pending { intent: intent.clone(), binding: true }).binding = true;
                 }
             }
-            others.hosts += u64::from(open > 0 || age_secs <= SETTLED_SECS);
             if open == 0 && age_secs > SETTLED_SECS {
                 others.settled.push(offer.clone());
+            } else {
+                others.hosts += 1;
             }
         }
         others.pending = pending.into_values().take(TAKEN_ALONG_MAX).collect();

@@ -70,7 +70,7 @@ const ARROWS: &[(&str, &str, Items, &str)] = &[
     (
         "cli",
         "ledger",
-        Only(&["Fault", "GitStore", "Message", "Pace", "Store", "Truth"]),
+        Only(&["Fault", "GitStore", "Message", "Pace", "Store", "Truth", "TruthRefs"]),
         "types that the engine and the session hand out; never objects or refs",
     ),
     (

@@ -10,7 +10,7 @@ use crate::domain::{Fence, TaskId, Timestamp};
 use crate::engine::Pass;
 use crate::engine::doctor::{self, Finding};
 use crate::engine::ports::{Code, Host};
-use crate::ledger::{Fault, Store, Truth};
+use crate::ledger::{Fault, Store, Truth, TruthRefs};
 
 pub(super) fn examine(args: &Args, context: &Context) -> Result<Vec<Finding>, CliError> {
     if context.session.store().cached()?.is_none() {
@@ -48,12 +48,17 @@ impl From<CliError> for Trouble {
     }
 }
 
-/// Marks those as repaired that are not among `left`.
-fn removed(found: Vec<(Finding, (String, String))>, left: &[String]) -> Vec<Finding> {
+/// The findings, each with its ref and what that was; with the refs removed that still are that, where it is asked for.
+fn found(refs: &TruthRefs, repair: bool, found: Vec<(Finding, (String, String))>) -> Result<Vec<Finding>, Fault> {
+    let (findings, named): (Vec<Finding>, Vec<(String, String)>) = found.into_iter().unzip();
+    if !repair {
+        return Ok(findings);
+    }
+    let left = refs.remove(&named)?;
     let mark = |(finding, (name, _)): (Finding, (String, String))| {
         if left.contains(&name) { finding.not_repaired("it was moved meanwhile") } else { finding.repaired("removed") }
     };
-    found.into_iter().map(mark).collect()
+    Ok(findings.into_iter().zip(named).map(mark).collect())
 }
 
 fn offers(args: &Args, context: &Context) -> Result<Vec<Finding>, Trouble> {
@@ -72,12 +77,7 @@ fn offers(args: &Args, context: &Context) -> Result<Vec<Finding>, Trouble> {
     if old.is_empty() {
         return Ok(vec![Finding::ok("offers", format!("{} of other hosts, none of them settled", all.len()))]);
     }
-    if !args.repair {
-        return Ok(old.into_iter().map(|(finding, _)| finding).collect());
-    }
-    let names: Vec<_> = old.iter().map(|(_, named)| named.clone()).collect();
-    let left = refs.remove(&names)?;
-    Ok(removed(old, &left))
+    Ok(found(&refs, args.repair, old)?)
 }
 
 /// Work that was saved for claims that are over. It is somebody's: it goes only where that is asked for by name.
@@ -111,12 +111,7 @@ fn saved_work(args: &Args, context: &Context) -> Result<Vec<Finding>, Trouble> {
         let paths = changed.map(|paths| paths.split('\0').filter(|path| !path.is_empty()).count());
         doctor::saved_work(name, commit, at.map(|at| now.since(at)), paths)
     };
-    let found: Vec<_> = over.iter().map(|named| (judge(named), named.clone())).collect();
-    if !(args.repair && args.wip) {
-        return Ok(found.into_iter().map(|(finding, _)| finding).collect());
-    }
-    let left = refs.remove(&over)?;
-    Ok(removed(found, &left))
+    Ok(found(&refs, args.repair && args.wip, over.into_iter().map(|named| (judge(&named), named)).collect())?)
 }
 
 /// Branches on which candidates were offered to a CI system, and that no run needs.
@@ -139,12 +134,8 @@ fn candidates(args: &Args, context: &Context) -> Result<Vec<Finding>, Trouble> {
     if idle.is_empty() {
         return Ok(vec![Finding::ok("candidates", format!("{} branches of the train, all in use", all.len()))]);
     }
-    let found: Vec<_> = idle.iter().map(|named| (doctor::idle_candidate(&named.0), named.clone())).collect();
-    if !args.repair {
-        return Ok(found.into_iter().map(|(finding, _)| finding).collect());
-    }
-    let left = refs.remove(&idle)?;
-    Ok(removed(found, &left))
+    let judge = |named: (String, String)| (doctor::idle_candidate(&named.0), named);
+    Ok(found(&refs, args.repair, idle.into_iter().map(judge).collect())?)
 }
 
 /// Landings that were announced and not finished.
