@@ -20,7 +20,7 @@ use super::hosts::{read_offer, write_offer};
 use super::waiting::{Seat, WaitingRoom};
 use super::{
     Author, Batch, Cache, ChainEntry, Fault, Intent, Key, Message, Objects, Offer, Offering, Outcome, Pending, Place,
-    RefUpdate, Refs, Store, Turn, VALUE_BYTES_MAX, Version,
+    RefUpdate, Refs, Remembered, Store, Turn, VALUE_BYTES_MAX, Version,
 };
 use crate::failpoint;
 use crate::git::transfer::{PushReport, RefOutcome};
@@ -65,6 +65,7 @@ pub struct GitStore {
     state_dir: PathBuf,
     waiting: WaitingRoom,
     hosts: OnceCell<HostRefs>,
+    remembered: Remembered,
 }
 
 /// Where the hosts of a ledger exchange offers.
@@ -90,6 +91,7 @@ impl GitStore {
             state_dir: place.state_dir(),
             waiting: WaitingRoom::new(&place.state_dir()),
             hosts: OnceCell::new(),
+            remembered: Remembered::default(),
         }
     }
 
@@ -483,6 +485,10 @@ impl Store for GitStore {
 
     fn history(&self, tip: &Version, until: Option<&Version>, count_max: usize) -> Result<Vec<ChainEntry>, Fault> {
         self.objects.chain(&tip.0, until.map(|version| version.0.as_str()), count_max)
+    }
+
+    fn remembered(&self) -> Option<&Remembered> {
+        Some(&self.remembered)
     }
 
     fn contended(&self) -> bool {

@@ -3,9 +3,10 @@
 //! It is small enough to be read and believed, and the conformance tests hold the real one against it. The simulator
 //! wraps it with faults. Only one thread uses it.
 
+use std::borrow::Borrow;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::rc::Rc;
 
 use super::{Batch, ChainEntry, Fault, Key, Message, Outcome, RefUpdate, Store, Version};
@@ -212,9 +213,10 @@ impl Store for MemoryClone {
 }
 
 /// What [`Store::names`] gives, for whoever keeps a version as a map of its keys.
-pub fn names_in<V>(tree: &BTreeMap<String, V>, directory: &str) -> Vec<String> {
+pub fn names_in<K: Borrow<str> + Ord, V>(tree: &BTreeMap<K, V>, directory: &str) -> Vec<String> {
     let start = format!("{directory}/");
-    let below = tree.range(start.clone()..).map_while(|(key, _)| key.strip_prefix(&start));
+    let from = (Bound::Included(start.as_str()), Bound::Unbounded);
+    let below = tree.range::<str, _>(from).map_while(|(key, _)| key.borrow().strip_prefix(&start));
     let mut names: Vec<String> = below.map(|rest| rest.split('/').next().unwrap_or(rest).to_owned()).collect();
     names.dedup();
     names.sort_unstable();

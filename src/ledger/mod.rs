@@ -17,6 +17,7 @@ mod message;
 mod objects;
 mod place;
 mod refs;
+mod remembered;
 mod standing;
 mod transaction;
 mod truth_refs;
@@ -30,6 +31,7 @@ pub use message::{Message, OPERATION_TRAILER};
 pub use objects::{Author, Objects};
 pub use place::{Place, RefFormat};
 pub use refs::Refs;
+pub use remembered::Remembered;
 pub use standing::{Side, Standing};
 pub use transaction::{Committed, Decision, Pace, Request, Round, Sharing, TransactError, transact};
 pub use truth_refs::TruthRefs;
@@ -288,6 +290,11 @@ pub trait Store {
     /// Remembers the answer to [`Store::contended`].
     fn set_contended(&self, contended: bool);
 
+    /// Where readers remember what they made of values, so that nothing is decoded twice.
+    fn remembered(&self) -> Option<&Remembered> {
+        None
+    }
+
     // What follows lets one push serve many. A store that leaves it out serves everybody by themselves.
 
     /// As [`Store::in_turn`], unless another process of this clone has `intent` applied while this one waits.
@@ -367,6 +374,11 @@ impl<'a, S: Store> Snapshot<'a, S> {
     /// The value of `key`.
     pub fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
         self.store.get(&self.version, key)
+    }
+
+    /// Where what was read is remembered, if the store does that.
+    pub fn remembered(&self) -> Option<&'a Remembered> {
+        self.store.remembered()
     }
 
     /// See [`Store::names`].

@@ -6,10 +6,12 @@
 //! is gone when it is empty. A change of one record reads one listing and one leaf, and writes one leaf.
 //!
 //! Guarantees: a record is found by its key alone; records are visited in the order of their keys; a leaf that is
-//! not in order is an integrity fault. Knows nothing of what the records mean.
+//! not in order is an integrity fault; a leaf is decoded once to find, visit and edit its records. Knows nothing of
+//! what the records mean.
 
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::rc::Rc;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -17,8 +19,12 @@ use serde::{Deserialize, Serialize};
 use super::{decode, versioned};
 use crate::ledger::{Batch, Fault, Key, Snapshot, Store};
 
+/// How many leaves a shelf may have for all of them to be kept by whoever visits it: a short one is mostly edited
+/// next, and a long one would fill the memory.
+const KEPT_LEAVES_MAX: usize = 8;
+
 /// A record that shares a leaf with others.
-pub trait Shelved: Serialize + DeserializeOwned {
+pub trait Shelved: Serialize + DeserializeOwned + Clone + 'static {
     /// Where it stands among the others. Up to the first dot it may become the name of a leaf; what follows tells
     /// apart records that must share one.
     fn shelf_key(&self) -> String;
@@ -101,6 +107,9 @@ pub fn text_among<T: Serialize>(record: &T) -> Result<String, Fault> {
     super::text_of(&Alone { record: [record] })
 }
 
+/// The records of a leaf, by key.
+type Records<T> = BTreeMap<String, T>;
+
 /// The records of a leaf by key, each as its text has it.
 type Texts = BTreeMap<String, String>;
 
@@ -138,8 +147,8 @@ impl Shelf {
         let names = self.bounds(snapshot)?;
         let after = names.partition_point(|name| name.as_str() <= bound(key));
         let Some(name) = after.checked_sub(1).map(|nth| &names[nth]) else { return Ok(None) };
-        let records = self.read::<T, S>(snapshot, name, names.get(after).map(String::as_str))?;
-        Ok(records.into_iter().find(|(at, _)| at == key).map(|(_, record)| record))
+        let records = self.kept::<T, S>(snapshot, name, names.get(after).map(String::as_str))?;
+        Ok(records.get(key).cloned())
     }
 
     /// Visits every record in the order of keys, until `visit` breaks.
@@ -149,12 +158,21 @@ impl Shelf {
         mut visit: impl FnMut(T) -> Result<ControlFlow<()>, Fault>,
     ) -> Result<ControlFlow<()>, Fault> {
         let names = self.bounds(snapshot)?;
+        let mut each = |record| match visit(record) {
+            Ok(ControlFlow::Continue(())) => ControlFlow::Continue(()),
+            Ok(ControlFlow::Break(())) => ControlFlow::Break(Ok(())),
+            Err(fault) => ControlFlow::Break(Err(fault)),
+        };
         for (nth, name) in names.iter().enumerate() {
             let next = names.get(nth + 1).map(String::as_str);
-            for record in self.read::<T, S>(snapshot, name, next)?.into_values() {
-                if visit(record)?.is_break() {
-                    return Ok(ControlFlow::Break(()));
-                }
+            let flow = if names.len() <= KEPT_LEAVES_MAX {
+                self.kept::<T, S>(snapshot, name, next)?.values().cloned().try_for_each(&mut each)
+            } else {
+                self.read::<T, S>(snapshot, name, next)?.into_values().try_for_each(&mut each)
+            };
+            match flow {
+                ControlFlow::Continue(()) => {}
+                ControlFlow::Break(result) => return result.map(ControlFlow::Break),
             }
         }
         Ok(ControlFlow::Continue(()))
@@ -173,31 +191,32 @@ impl Shelf {
         Key::new(format!("{}/{leaf}.{}", self.directory, self.kind))
     }
 
+    /// As [`Shelf::read`], and remembered for the next who asks.
+    fn kept<T: Shelved, S: Store>(
+        &self,
+        snapshot: &Snapshot<'_, S>,
+        leaf: &str,
+        next: Option<&str>,
+    ) -> Result<Rc<Records<T>>, Fault> {
+        let Some(remembered) = snapshot.remembered() else { return self.read(snapshot, leaf, next).map(Rc::new) };
+        let key = self.key(leaf);
+        let place = format!("{key} {}", next.unwrap_or_default());
+        remembered.made(place, self.value(snapshot, &key)?, |value| records(&key, value, leaf, next))
+    }
+
     /// The records of a leaf, which come before those of the `next` one.
     fn read<T: Shelved, S: Store>(
         &self,
         snapshot: &Snapshot<'_, S>,
         leaf: &str,
         next: Option<&str>,
-    ) -> Result<BTreeMap<String, T>, Fault> {
+    ) -> Result<Records<T>, Fault> {
         let key = self.key(leaf);
-        let Some(value) = snapshot.get(&key)? else {
-            return Err(Fault::integrity(format!("{key} is not a record")));
-        };
-        let read: Together<T> = decode(key.as_str(), &value)?;
-        let mut records = BTreeMap::new();
-        for record in read.record {
-            let at = record.shelf_key();
-            let in_order = records.last_key_value().is_none_or(|(last, _)| *last < at);
-            if !in_order || bound(&at) < leaf || next.is_some_and(|next| next <= bound(&at)) {
-                return Err(Fault::integrity(format!("{key} holds a record out of its place")));
-            }
-            records.insert(at, record);
-        }
-        if records.is_empty() {
-            return Err(Fault::integrity(format!("{key} holds nothing")));
-        }
-        Ok(records)
+        records(&key, &self.value(snapshot, &key)?, leaf, next)
+    }
+
+    fn value<S: Store>(&self, snapshot: &Snapshot<'_, S>, key: &Key) -> Result<Vec<u8>, Fault> {
+        snapshot.get(key)?.ok_or_else(|| Fault::integrity(format!("{key} is not a record")))
     }
 
     /// Reads the `nth` leaf, if that was not done yet.
@@ -209,8 +228,8 @@ impl Shelf {
     ) -> Result<(), Fault> {
         let (None, Some(snapshot)) = (&leaves[nth].texts, snapshot) else { return Ok(()) };
         let next = leaves.get(nth + 1).map(|leaf| leaf.name.as_str());
-        let records = self.read::<T, S>(snapshot, &leaves[nth].name, next)?;
-        let texts = records.into_iter().map(|(key, record)| Ok((key, text_among(&record)?)));
+        let records = self.kept::<T, S>(snapshot, &leaves[nth].name, next)?;
+        let texts = records.iter().map(|(key, record)| Ok((key.clone(), text_among(record)?)));
         leaves[nth].texts = Some(texts.collect::<Result<Texts, Fault>>()?);
         Ok(())
     }
@@ -310,6 +329,24 @@ impl Shelf {
         }
         Ok(())
     }
+}
+
+/// The records in the value of `leaf` at `key`, which come before those of the `next` one.
+fn records<T: Shelved>(key: &Key, value: &[u8], leaf: &str, next: Option<&str>) -> Result<Records<T>, Fault> {
+    let read: Together<T> = decode(key.as_str(), value)?;
+    let mut records = Records::new();
+    for record in read.record {
+        let at = record.shelf_key();
+        let in_order = records.last_key_value().is_none_or(|(last, _)| *last < at);
+        if !in_order || bound(&at) < leaf || next.is_some_and(|next| next <= bound(&at)) {
+            return Err(Fault::integrity(format!("{key} holds a record out of its place")));
+        }
+        records.insert(at, record);
+    }
+    if records.is_empty() {
+        return Err(Fault::integrity(format!("{key} holds nothing")));
+    }
+    Ok(records)
 }
 
 /// Cuts `records` into parts of at most `bytes_max`, as far as records may be parted.

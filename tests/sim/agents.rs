@@ -278,8 +278,8 @@ fn new_entry(world: &World) -> NewEntry {
             let mut entries: Vec<String> = Vec::new();
             let remote = world.remote.borrow();
             let tip = remote.refs.get(crate::world::MEMORY).cloned().map(git_scrum::ledger::Version);
-            let tree = tip.map(|tip| remote.ledger[&tip].tree.clone()).unwrap_or_default();
-            entries.extend(tree.keys().filter_map(|key| key.rsplit('/').next()).map(str::to_owned));
+            let keys = tip.iter().flat_map(|tip| remote.ledger[tip].tree.keys());
+            entries.extend(keys.filter_map(|key| key.rsplit('/').next()).map(str::to_owned));
             drop(remote);
             let found = world.random.borrow_mut().pick(&entries).cloned();
             found.filter(|id| OperationId::parse(id).is_ok()).unwrap_or_else(|| "00".to_owned())

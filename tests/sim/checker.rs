@@ -112,7 +112,7 @@ impl Checker {
     fn look_at_board(&mut self, world: &World, update: &RefUpdate) -> Result<Vec<Recorded>, String> {
         let tip = Version(update.new.clone().ok_or("the board was removed")?);
         let commit = world.ledger_commit(&tip).map_err(|fault| fault.to_string())?;
-        ensure!(commit.parent.map(|parent| parent.0) == update.old, "the chain forks at {tip}");
+        ensure!(commit.parent.as_ref().map(|parent| &parent.0) == update.old.as_ref(), "the chain forks at {tip}");
         ensure!(world.broken.borrow().is_none(), "{tip} was written on a board that had gone back");
         ensure!(self.chain.insert(tip.clone()), "{tip} was there before");
         let store = Records(world);
@@ -287,7 +287,7 @@ impl Checker {
     fn look_at_memory(&mut self, world: &World, update: &RefUpdate) -> Checked {
         let tip = Version(update.new.clone().ok_or("memory was removed")?);
         let commit = world.ledger_commit(&tip).map_err(|fault| fault.to_string())?;
-        ensure!(commit.parent.map(|parent| parent.0) == update.old, "memory forks at {tip}");
+        ensure!(commit.parent.as_ref().map(|parent| &parent.0) == update.old.as_ref(), "memory forks at {tip}");
         for id in Message::operations_in(&commit.message) {
             ensure!(self.entries.insert(id.to_owned()), "entry {id} was added twice");
         }

@@ -44,7 +44,20 @@ impl Commits {
 
     /// Whether `commit` is `tip` or an ancestor of it.
     pub fn contains(&self, tip: &ObjectId, commit: &ObjectId) -> bool {
-        self.ancestors(tip).contains(commit)
+        let Some(height) = self.0.get(commit).map(|commit| commit.height) else { return false };
+        let mut seen = BTreeSet::new();
+        let mut open = vec![tip];
+        while let Some(id) = open.pop() {
+            if id == commit {
+                return true;
+            }
+            // Nothing that is no higher has it below.
+            let found = self.get(id);
+            if found.height > height && seen.insert(id) {
+                open.extend(&found.parents);
+            }
+        }
+        false
     }
 
     fn ancestors(&self, tip: &ObjectId) -> BTreeSet<ObjectId> {

@@ -130,7 +130,7 @@ impl Process<'_> {
         let mut at = Some(present.clone());
         while let Some(version) = at {
             let is_seen = seen == Some(&version);
-            at = self.world.ledger_commit(&version).expect("it was pushed").parent;
+            at = self.world.ledger_commit(&version).expect("it was pushed").parent.clone();
             between.push(version);
             if is_seen {
                 break;

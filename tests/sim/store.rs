@@ -5,7 +5,8 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use git_scrum::ledger::{
-    Batch, ChainEntry, Fault, Intent, Key, Message, Offer, Offering, Outcome, Pending, RefUpdate, Store, Turn, Version,
+    Batch, ChainEntry, Fault, Intent, Key, Message, Offer, Offering, Outcome, Pending, RefUpdate, Remembered, Store,
+    Turn, Version,
 };
 use git_scrum::planted::{self, Bug};
 
@@ -143,12 +144,12 @@ impl Store for SimStore<'_> {
     ) -> Result<Version, Fault> {
         self.process.fill_disk("writing objects")?;
         let mut tree = match parent {
-            Some(parent) => (*self.world().ledger_commit(parent)?.tree).clone(),
+            Some(parent) => self.world().ledger_commit(parent)?.tree.clone(),
             None => BTreeMap::new(),
         };
         for (key, value) in batch.iter() {
             match value {
-                Some(value) => tree.insert(key.as_str().to_owned(), Rc::from(value)),
+                Some(value) => tree.insert(Rc::from(key.as_str()), Rc::from(value)),
                 None => tree.remove(key.as_str()),
             };
         }
@@ -160,8 +161,8 @@ impl Store for SimStore<'_> {
             parts.push(value.map_or("", |value| std::str::from_utf8(value).expect("records are text")));
         }
         let version = Version(crate::commits::hash(&parts).as_str().to_owned());
-        let commit = LedgerCommit { parent: parent.cloned(), message: text, at_secs, tree: Rc::new(tree) };
-        self.world().remote.borrow_mut().ledger.insert(version.clone(), commit);
+        let commit = LedgerCommit { parent: parent.cloned(), message: text, at_secs, tree };
+        self.world().remote.borrow_mut().ledger.insert(version.clone(), Rc::new(commit));
         self.process.step(|| format!("writes {}: {}", &version.0[..6], message.lines.join(" / ")));
         Ok(version)
     }
@@ -186,6 +187,10 @@ impl Store for SimStore<'_> {
 
     fn set_contended(&self, contended: bool) {
         self.cache().contended.set(contended);
+    }
+
+    fn remembered(&self) -> Option<&Remembered> {
+        Some(&self.world().remembered)
     }
 
     fn in_turn_or_served<R>(&self, intent: &Intent, work: impl FnOnce(bool) -> R) -> Result<Turn<R>, Fault> {
@@ -323,6 +328,10 @@ impl Store for Records<'_> {
     }
 
     fn set_contended(&self, _: bool) {}
+
+    fn remembered(&self) -> Option<&Remembered> {
+        Some(&self.0.remembered)
+    }
 }
 
 fn get(world: &World, version: &Version, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
@@ -339,9 +348,9 @@ fn scan(
     prefix: &str,
     visit: &mut dyn FnMut(&str, &[u8]) -> ControlFlow<()>,
 ) -> Result<(), Fault> {
-    let tree = world.ledger_commit(version)?.tree;
+    let commit = world.ledger_commit(version)?;
     let start = format!("{prefix}/");
-    for (key, value) in tree.range(start.clone()..).take_while(|(key, _)| key.starts_with(&start)) {
+    for (key, value) in commit.tree.range(Rc::from(start.as_str())..).take_while(|(key, _)| key.starts_with(&start)) {
         if visit(key, value).is_break() {
             break;
         }
@@ -356,8 +365,9 @@ fn history(world: &World, tip: &Version, until: Option<&Version>, count_max: usi
         if Some(&version) == until || entries.len() == count_max {
             break;
         }
-        let LedgerCommit { parent, message, at_secs, .. } = world.ledger_commit(&version)?;
-        entries.push(ChainEntry { version, parent: parent.clone(), message, at_secs });
+        let commit = world.ledger_commit(&version)?;
+        let (parent, message) = (commit.parent.clone(), commit.message.clone());
+        entries.push(ChainEntry { version, parent: parent.clone(), message, at_secs: commit.at_secs });
         at = parent;
     }
     Ok(entries)

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 
-use git_scrum::ledger::{Fault, Intent, RefUpdate, Version};
+use git_scrum::ledger::{Fault, Intent, RefUpdate, Remembered, Version};
 
 use crate::commits::Commits;
 use crate::promises::Promises;
@@ -39,7 +39,6 @@ pub enum Tracing {
 }
 
 /// One version of a ledger.
-#[derive(Clone)]
 pub struct LedgerCommit {
     /// The version before it.
     pub parent: Option<Version>,
@@ -48,7 +47,7 @@ pub struct LedgerCommit {
     /// Its date.
     pub at_secs: u64,
     /// Everything in it.
-    pub tree: Rc<BTreeMap<String, Rc<[u8]>>>,
+    pub tree: BTreeMap<Rc<str>, Rc<[u8]>>,
 }
 
 /// A push on its way.
@@ -83,7 +82,7 @@ pub struct Remote {
     /// Its refs.
     pub refs: BTreeMap<String, String>,
     /// Every version of a ledger that anybody wrote.
-    pub ledger: BTreeMap<Version, LedgerCommit>,
+    pub ledger: BTreeMap<Version, Rc<LedgerCommit>>,
     /// Every offer that anybody wrote: when, and what it asks.
     pub offers: BTreeMap<String, (u64, Vec<Intent>)>,
     /// The values each ref has had, in order.
@@ -117,6 +116,8 @@ pub struct World {
     pub struck: RefCell<BTreeMap<Trouble, u64>>,
     /// How often each operation ended how.
     pub tally: RefCell<Tally>,
+    /// What anybody made of the values of ledgers, which is the same for all.
+    pub remembered: Remembered,
     now_ms: Cell<u64>,
     trace: RefCell<VecDeque<String>>,
     tracing: Tracing,
@@ -139,6 +140,7 @@ impl World {
             restored_ms: Cell::new(0),
             struck: RefCell::default(),
             tally: RefCell::default(),
+            remembered: Remembered::default(),
             now_ms: Cell::new(0),
             trace: RefCell::default(),
             tracing,
@@ -285,7 +287,7 @@ impl World {
     }
 
     /// One version of a ledger.
-    pub fn ledger_commit(&self, version: &Version) -> Result<LedgerCommit, Fault> {
+    pub fn ledger_commit(&self, version: &Version) -> Result<Rc<LedgerCommit>, Fault> {
         let found = self.remote.borrow().ledger.get(version).cloned();
         found.ok_or_else(|| Fault::integrity(format!("version {version} is missing")))
     }
