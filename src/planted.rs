@@ -46,6 +46,10 @@ pub enum Bug {
     CommitUncheckedAtLanding,
     /// A lease has run out as soon as it has by one's own clock.
     SkewIgnored,
+    /// A lease has run out when it has by the board: nobody looks for heartbeats.
+    HeartbeatIgnored,
+    /// A grant that has run out by the board is taken back although nobody has looked at its holder's heartbeats.
+    UnlistedTakenBack,
     /// The target moves in a push that names the board, but does not move it.
     BoardIsUnchangedGuard,
     /// The target moves before it is announced where it cannot move together with the board.
@@ -63,7 +67,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every one of them.
-    pub const ALL: [Bug; 23] = [
+    pub const ALL: [Bug; 25] = [
         Bug::NoNonce,
         Bug::UnknownIsApplied,
         Bug::UnknownIsLost,
@@ -81,6 +85,8 @@ impl Bug {
         Bug::FenceUncheckedAtLanding,
         Bug::CommitUncheckedAtLanding,
         Bug::SkewIgnored,
+        Bug::HeartbeatIgnored,
+        Bug::UnlistedTakenBack,
         Bug::BoardIsUnchangedGuard,
         Bug::LandingUnannounced,
         Bug::TargetMovedFromAnywhere,

@@ -4,7 +4,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "the place that keeps the clone's own name in a file")]
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -57,6 +57,8 @@ pub struct Session {
     settings: OnceCell<Settings>,
     /// The clone's name, once it was read.
     name: OnceCell<String>,
+    /// Claims that are over, and whose holder is about to be told.
+    over: RefCell<Vec<(TaskId, Fence)>>,
 }
 
 /// Why an invocation cannot begin.
@@ -152,6 +154,7 @@ impl Session {
             claims: KnownClaims::new(&state_dir),
             settings: OnceCell::new(),
             name: OnceCell::new(),
+            over: RefCell::default(),
             place,
             git,
             start,
@@ -230,8 +233,12 @@ impl Session {
         let settings = self.settings()?;
         let combines = settings.hosts.combine;
         // A clone that cannot be given a name is helped by nobody, and works all the same.
-        if let (true, Ok(name)) = (combines, self.clone_name()) {
-            self.store.take_part(&self.names.hosts(), &self.host_id(name));
+        if let Ok(name) = self.clone_name() {
+            let host = self.host_id(name);
+            self.store.beat_as(&self.names.beats(), &host);
+            if combines {
+                self.store.take_part(&self.names.hosts(), &host);
+            }
         }
         let (holder, skew) = (self.holder()?, settings.tasks.skew);
         Ok(Engine { combines, ..Engine::new(&self.store, &self.host, &self.journal, holder, skew) })
@@ -315,12 +322,17 @@ impl Session {
         }
         let settings = self.settings_of(&self.target()?)?;
         if let Truth::Remote { name, url } = &self.truth {
-            let asked = settings.hosts.pushes_per_minute_max;
-            let per_minute = if asked == 0 { PushBudget::recommended(url) } else { asked };
+            let per_minute = per_minute(&settings, url);
             let file = self.place.state_dir().join(format!("pushes-{name}"));
             self.git.limit_pushes(PushBudget::new(file, per_minute));
         }
         Ok(self.settings.get_or_init(|| settings))
+    }
+
+    /// How often this clone pushes in a minute at most; `None`: as often as it likes.
+    pub fn pushes_per_minute_max(&self) -> Result<Option<u32>, SessionError> {
+        let Truth::Remote { url, .. } = &self.truth else { return Ok(None) };
+        Ok(Some(per_minute(self.settings()?, url)).filter(|per_minute| *per_minute > 0))
     }
 
     /// The settings of a target, as this clone last saw it at the truth.
@@ -431,9 +443,23 @@ impl Session {
         (self.holder().ok()? == claim.holder).then_some(claim.fence)
     }
 
+    /// The claims that the asker made in this clone and has not ended.
+    pub fn own_claims(&self) -> Result<Vec<(TaskId, Fence)>, SessionError> {
+        Ok(self.claims.of(&self.holder()?))
+    }
+
+    /// Has a claim count as over once the answer of this invocation has reached its holder, and not before.
+    pub fn claim_is_over_once_told(&self, task: &TaskId, fence: Fence) {
+        self.over.borrow_mut().push((task.clone(), fence));
+    }
+
     /// Forgets what this invocation had begun: its answer has reached whoever asked.
     pub fn delivered(&self) {
         use crate::engine::Journal;
+        for (task, fence) in self.over.borrow_mut().drain(..) {
+            // They are told again where it cannot be noted.
+            let _ = self.claims.end(&task, fence);
+        }
         self.journal.delivered();
     }
 
@@ -441,6 +467,14 @@ impl Session {
     pub fn remember_remote(&self, remote: &str) -> Result<(), EngineError> {
         let done = self.git.run(&["config", "--local", "scrum.remote", remote]);
         done.map(|_| ()).map_err(|error| EngineError::Fault(Fault::io("cannot remember the remote", error)))
+    }
+}
+
+/// How many pushes in a minute these settings allow at `url`; 0: no limit.
+fn per_minute(settings: &Settings, url: &str) -> u32 {
+    match settings.hosts.pushes_per_minute_max {
+        0 => PushBudget::recommended(url),
+        asked => asked,
     }
 }
 

@@ -15,7 +15,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use crate::domain::{Branch, Fence, Holder, OperationId, TaskId};
+use super::spent::{Spent, SpentFile};
+use crate::domain::{Branch, Claim, Fence, Holder, OperationId, TaskId};
 use crate::engine::{Journal, Resumed};
 use crate::failpoint;
 use crate::ledger::{Fault, Version};
@@ -55,13 +56,19 @@ pub struct FileJournal {
     state_dir: PathBuf,
     directory: PathBuf,
     begun: RefCell<Vec<(PathBuf, File)>>,
+    spent: SpentFile,
 }
 
 impl FileJournal {
     /// The journal of a clone whose state directory this is.
     pub fn new(state_dir: &Path) -> FileJournal {
         let (state_dir, directory) = (state_dir.to_path_buf(), state_dir.join(UNDER_WAY));
-        FileJournal { state_dir, directory, begun: RefCell::new(Vec::new()) }
+        FileJournal { spent: SpentFile::new(&state_dir), state_dir, directory, begun: RefCell::new(Vec::new()) }
+    }
+
+    /// What this clone has spent so far.
+    pub fn spent_so_far(&self) -> Spent {
+        self.spent.read()
     }
 
     /// An operation with the same request whose process is gone, locked for this one.
@@ -125,6 +132,14 @@ impl Journal for FileJournal {
             let _ = fs::remove_file(path);
         }
     }
+
+    fn spent(&self, pushes: u32) {
+        self.spent.add(Spent { operations: 1, pushes: u64::from(pushes), heartbeats: 0 });
+    }
+
+    fn beaten(&self) {
+        self.spent.add(Spent { heartbeats: 1, ..Spent::default() });
+    }
 }
 
 /// What this clone knows of a claim that was made in it.
@@ -139,6 +154,49 @@ pub struct ClaimFile {
     /// Its worktree, if it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worktree: Option<PathBuf>,
+    /// Whether whoever made it knows that it is over.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub over: bool,
+    /// Others of this clone who had the task before, and do not know yet that they lost it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    displaced: Vec<Displaced>,
+}
+
+/// A claim that another of the same clone has taken over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Displaced {
+    fence: Fence,
+    holder: Holder,
+}
+
+/// How many who lost one task are remembered.
+const DISPLACED_MAX: usize = 16;
+
+impl ClaimFile {
+    /// What is to be known of a claim.
+    pub fn new(claim: &Claim, worktree: Option<PathBuf>) -> ClaimFile {
+        let (fence, holder, branch) = (claim.fence, claim.holder.clone(), claim.branch.clone());
+        ClaimFile { fence, holder, branch, worktree, over: false, displaced: Vec::new() }
+    }
+
+    /// The fences under which `holder` believes to have the task.
+    fn of(&self, holder: &Holder) -> Vec<Fence> {
+        let displaced = self.displaced.iter().filter(|displaced| displaced.holder == *holder);
+        let own = (self.holder == *holder && !self.over).then_some(self.fence);
+        displaced.map(|displaced| displaced.fence).chain(own).collect()
+    }
+
+    /// The same, with what was known before of whoever is displaced by it.
+    fn after(mut self, before: ClaimFile) -> ClaimFile {
+        self.displaced = before.displaced;
+        if before.fence != self.fence && !before.over {
+            self.displaced.push(Displaced { fence: before.fence, holder: before.holder });
+        }
+        self.displaced.retain(|displaced| displaced.holder != self.holder);
+        let more = self.displaced.len().saturating_sub(DISPLACED_MAX);
+        self.displaced.drain(..more);
+        self
+    }
 }
 
 /// The claims made in this clone, as files in one directory.
@@ -168,8 +226,24 @@ impl KnownClaims {
         known
     }
 
-    /// Remembers a claim. The file is replaced whole, so that a reader never sees half of it.
-    pub fn put(&self, task: &TaskId, claim: &ClaimFile) -> Result<(), Fault> {
+    /// The claims that `holder` made here and does not know to be over.
+    pub fn of(&self, holder: &Holder) -> Vec<(TaskId, Fence)> {
+        let of =
+            |(task, claim): (TaskId, ClaimFile)| claim.of(holder).into_iter().map(move |fence| (task.clone(), fence));
+        self.all().into_iter().flat_map(of).collect()
+    }
+
+    /// Remembers a claim, and whom it displaces.
+    pub fn put(&self, task: &TaskId, claim: ClaimFile) -> Result<(), Fault> {
+        let claim = match self.get(task) {
+            Some(before) => claim.after(before),
+            None => claim,
+        };
+        self.write(task, &claim)
+    }
+
+    /// The file is replaced whole, so that a reader never sees half of it.
+    fn write(&self, task: &TaskId, claim: &ClaimFile) -> Result<(), Fault> {
         let failed = |error: &dyn std::fmt::Display| Fault::io(format!("cannot remember the claim of {task}"), error);
         failpoint::making(&self.directory);
         fs::create_dir_all(&self.directory).map_err(|error| failed(&error))?;
@@ -180,6 +254,15 @@ impl KnownClaims {
         failpoint::reach("naming a claim's file");
         file.persist(self.directory.join(task.as_str())).map_err(|error| failed(&error))?;
         Ok(())
+    }
+
+    /// Notes that whoever made the claim knows that it is over. Its worktree may still be there.
+    pub fn end(&self, task: &TaskId, fence: Fence) -> Result<(), Fault> {
+        let Some(before) = self.get(task) else { return Ok(()) };
+        let mut claim = before.clone();
+        claim.over |= claim.fence == fence;
+        claim.displaced.retain(|displaced| displaced.fence != fence);
+        if claim == before { Ok(()) } else { self.write(task, &claim) }
     }
 
     /// Forgets the claim of a task.

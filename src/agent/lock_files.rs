@@ -18,7 +18,7 @@ use crate::ledger::{Fault, Place};
 /// How deep below `refs/` is looked.
 const DEPTH_MAX: usize = 32;
 /// The files of ours that a command locks while it is at work. These are never left: the lock goes with the process.
-const OURS: [&str; 2] = ["queue.lock", "cache.lock"];
+const OURS: [&str; 3] = ["queue.lock", "cache.lock", "beat.lock"];
 
 /// A lock file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,6 +7,7 @@ mod check;
 mod host;
 mod journal;
 mod lock_files;
+mod spent;
 mod wip;
 mod worktree;
 
@@ -14,4 +15,5 @@ pub use check::ScratchChecks;
 pub use host::SystemHost;
 pub use journal::{ClaimFile, FileJournal, KnownClaims, unnamed_file};
 pub use lock_files::{LockFile, LockFiles};
+pub use spent::Spent;
 pub use worktree::{Removed, Worktree, Worktrees};

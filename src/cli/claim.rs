@@ -1,4 +1,4 @@
-//! `git scrum claim`, `renew`, `release`, `fail`, `done`
+//! `git scrum claim`, `release`, `fail`, `done`
 
 use serde_json::{Value, json};
 
@@ -33,19 +33,6 @@ pub struct ClaimArgs {
     /// Make a worktree for it, on its branch, from the fresh target
     #[arg(long)]
     worktree: bool,
-}
-
-/// Keep a claim
-#[derive(clap::Args)]
-pub struct RenewArgs {
-    /// The task
-    id: String,
-    /// For how long from now; as long as before if not given
-    #[arg(long, value_name = "30m")]
-    lease: Option<Seconds>,
-    /// The fence of the claim, where another clone made it
-    #[arg(long, value_name = "N")]
-    fence: Option<u64>,
 }
 
 /// Give a task back
@@ -122,13 +109,7 @@ pub(super) fn claim(args: &ClaimArgs, context: &Context) -> Result<Reply, CliErr
         }
     };
     for claim in &claims {
-        let file = ClaimFile {
-            fence: claim.fence,
-            holder: claim.holder.clone(),
-            branch: claim.branch.clone(),
-            worktree: None,
-        };
-        context.session.claims.put(&claim.task, &file)?;
+        context.session.claims.put(&claim.task, ClaimFile::new(claim, None))?;
     }
     let mut shown = Vec::new();
     let mut text = String::new();
@@ -225,28 +206,13 @@ pub(super) fn make_worktree(context: &Context, claim: &Claim) -> Result<String, 
     })?;
     let worktree =
         session.worktrees()?.add(&claim.task, &claim.branch, &start).map_err(|fault| stands(fault.into()))?;
-    let file = ClaimFile {
-        fence: claim.fence,
-        holder: claim.holder.clone(),
-        branch: claim.branch.clone(),
-        worktree: Some(worktree.path.clone()),
-    };
-    session.claims.put(&claim.task, &file)?;
+    session.claims.put(&claim.task, ClaimFile::new(claim, Some(worktree.path.clone())))?;
     Ok(worktree.path.to_string_lossy().into_owned())
 }
 
 /// The fence to name: the one that was given, or the one this clone knows.
 pub(super) fn fence(context: &Context, given: Option<u64>, task: &TaskId) -> Option<Fence> {
     given.map(Fence).or_else(|| context.session.known_fence(task))
-}
-
-pub(super) fn renew(args: &RenewArgs, context: &Context) -> Result<Reply, CliError> {
-    let task = tasks::task_id(&args.id)?;
-    let fence = fence(context, args.fence, &task);
-    let asked = context.board()?.ask(Command::Renew { task, fence, lease: args.lease })?;
-    let Outcome::Renewed { task, fence, until } = asked.outcome else { unreachable!("BUG: a renewal was asked for") };
-    let data = json!({ "task": task.as_str(), "fence": fence.0, "lease_until": until.to_string() });
-    Ok(Reply::new(data, format!("Renewed {task}, fence {fence}, until {until}\n")))
 }
 
 pub(super) fn release(args: &ReleaseArgs, context: &Context) -> Result<Reply, CliError> {
@@ -274,6 +240,10 @@ pub(super) fn done(args: &DoneArgs, context: &Context) -> Result<Reply, CliError
 fn returned(context: &Context, command: Command, id: &TaskId, word: &str) -> Result<Reply, CliError> {
     let board = context.board()?;
     let asked = board.ask(command)?;
+    // Whoever ended it need not be told by the next heartbeat that it is over.
+    if let Some(fence) = context.session.known_fence(id) {
+        context.session.claims.end(id, fence)?;
+    }
     let task = match &asked.version {
         Some(version) => board.read_at(version, |board| Ok(board.task(id)?))?,
         None => None,

@@ -102,6 +102,11 @@ impl CliError {
         clean(&self.message)
     }
 
+    /// Whether the command was never run.
+    pub(super) fn is_usage(&self) -> bool {
+        self.exit == exit::USAGE
+    }
+
     pub(super) fn is_unknown(&self) -> bool {
         self.exit == exit::UNKNOWN
     }
@@ -228,7 +233,7 @@ fn no_board() -> CliError {
     CliError::new(exit::ENVIRONMENT, "no-board", "this repository has no board yet", "git scrum init")
 }
 
-fn until_words(until: Option<Timestamp>) -> String {
+pub(super) fn until_words(until: Option<Timestamp>) -> String {
     until.map_or_else(|| "while it is in the train".to_owned(), |until| format!("until {until}"))
 }
 

@@ -101,6 +101,7 @@ pub(super) fn ready(args: &ReadyArgs, context: &Context) -> Result<Reply, CliErr
         by: session.holder()?,
         at: session.host.now(),
         skew: session.settings()?.tasks.skew,
+        overdue: None,
         command: Command::Claim {
             task: None,
             team: team.clone(),
@@ -112,6 +113,8 @@ pub(super) fn ready(args: &ReadyArgs, context: &Context) -> Result<Reply, CliErr
     };
     let (rows, current) = context.read(|board| {
         let mut rows = Rows::new(board, context)?;
+        let overdue = rules::overdue(&board.grants()?, &context.beats_seen()?, operation.at, operation.skew);
+        let operation = Operation { overdue: Some(overdue), ..operation.clone() };
         for task in rules::ready(board, &operation, team.as_ref()).map_err(EngineError::from)? {
             rows.add(&task);
         }
@@ -141,9 +144,9 @@ enum Form {
 impl Rows {
     fn new(board: &LedgerBoard<'_, '_, GitStore>, context: &Context) -> Result<Rows, EngineError> {
         let mut claims = BTreeMap::new();
-        for grant in board.grants()? {
-            if let Grant::Claim(claim) = &*grant {
-                claims.insert(claim.fence, claim.clone());
+        for grant in context.grants(board)? {
+            if let Grant::Claim(claim) = grant {
+                claims.insert(claim.fence, claim);
             }
         }
         let form = if context.talk.is_json() { Form::Json(Vec::new()) } else { Form::Text(Vec::new()) };

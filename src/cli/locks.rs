@@ -78,7 +78,7 @@ pub(super) fn unlock(args: &UnlockArgs, context: &Context) -> Result<Reply, CliE
 }
 
 pub(super) fn locks(_: &LocksArgs, context: &Context) -> Result<Reply, CliError> {
-    let (grants, current) = context.read(|board| Ok(board.grants()?))?;
+    let (grants, current) = context.read(|board| context.grants(board))?;
     let now = context.session.host.now();
     let skew = context.session.settings()?.tasks.skew;
     let mut rows: Vec<Value> = Vec::new();
@@ -93,12 +93,12 @@ pub(super) fn locks(_: &LocksArgs, context: &Context) -> Result<Reply, CliError>
                 "task": grant.task().map(|task| task.as_str()),
                 "until": until,
                 "fence": grant.fence().0,
-                "expired": grant.has_run_out(now, skew),
+                "expired": grant.has_run_out(None, now, skew),
             }));
             let of = grant.task().map(|task| format!(" for {task}")).unwrap_or_default();
             let until = match until {
                 None => "until it lands".to_owned(),
-                Some(until) if grant.has_run_out(now, skew) => format!("until {until}, which is over"),
+                Some(until) if grant.has_run_out(None, now, skew) => format!("until {until}, which is over"),
                 Some(until) => format!("until {until}"),
             };
             text.push_str(&format!("{pattern}  {} by {}{of} {until}\n", grant.mode().as_str(), grant.holder()));

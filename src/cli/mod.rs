@@ -15,6 +15,7 @@ mod log;
 mod memory;
 mod merge_train;
 mod output;
+mod renew;
 mod show;
 mod status;
 mod submit;
@@ -27,7 +28,11 @@ mod worktree;
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
-use crate::engine::EngineError;
+use crate::domain::board::Board;
+use crate::domain::{Beats, Grant};
+use crate::engine::doctor::{furthest_ahead, written_lately};
+use crate::engine::ports::Host;
+use crate::engine::{EngineError, latest};
 use crate::ledger::{Fault, GitStore, Store};
 use crate::record::LedgerBoard;
 use crate::session::{BoardEngine, Session, Start};
@@ -64,7 +69,7 @@ enum Verb {
     Ready(list::ReadyArgs),
     Show(show::Args),
     Claim(claim::ClaimArgs),
-    Renew(claim::RenewArgs),
+    Renew(renew::Args),
     Release(claim::ReleaseArgs),
     Fail(claim::FailArgs),
     Done(claim::DoneArgs),
@@ -87,6 +92,19 @@ enum Verb {
 
     Completions(generate::CompletionsArgs),
     Man(generate::ManArgs),
+}
+
+impl Verb {
+    /// Whether it may change the board: then it matters what time it is.
+    fn writes(&self) -> bool {
+        match self {
+            Verb::List(_) | Verb::Ready(_) | Verb::Show(_) | Verb::Locks(_) | Verb::Status(_) | Verb::Log(_) => false,
+            Verb::Doctor(_) | Verb::Memory(_) | Verb::Worktree(_) | Verb::Demo(_) => false,
+            Verb::Completions(_) | Verb::Man(_) => false,
+            Verb::Team(verb) => verb.writes(),
+            _ => true,
+        }
+    }
 }
 
 /// What a command works with.
@@ -130,6 +148,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Init(args) => return init::run(&args, session, &talk),
         _ => Context { session, talk },
     };
+    let writes = verb.writes();
     let reply = match verb {
         Verb::Add(args) => tasks::add(&args, &context),
         Verb::Edit(args) => tasks::edit(&args, &context),
@@ -141,7 +160,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Ready(args) => list::ready(&args, &context),
         Verb::Show(args) => show::run(&args, &context),
         Verb::Claim(args) => claim::claim(&args, &context),
-        Verb::Renew(args) => claim::renew(&args, &context),
+        Verb::Renew(args) => renew::run(&args, &context),
         Verb::Release(args) => claim::release(&args, &context),
         Verb::Fail(args) => claim::fail(&args, &context),
         Verb::Done(args) => claim::done(&args, &context),
@@ -162,6 +181,9 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         }
     };
     drop(patience);
+    if writes && !reply.as_ref().is_err_and(CliError::is_usage) {
+        context.warn_of_clocks();
+    }
     match reply {
         Ok(reply) => Ok(reply.delivering(context.session)),
         Err(error) => {
@@ -177,6 +199,29 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
 impl Context {
     fn board(&self) -> Result<BoardEngine<'_>, CliError> {
         Ok(self.session.board()?)
+    }
+
+    /// When holders were last alive, as far as this clone has heard: nobody is asked.
+    fn beats_seen(&self) -> Result<Beats, EngineError> {
+        Ok(latest(&self.session.store().beats_seen()?))
+    }
+
+    /// The grants of a board as people are shown them: kept by the heartbeats that this clone has heard.
+    fn grants(&self, board: &LedgerBoard<'_, '_, GitStore>) -> Result<Vec<Grant>, EngineError> {
+        let beats = self.beats_seen()?;
+        Ok(board.grants()?.iter().map(|grant| grant.kept(beats.get(&grant.fence()).copied())).collect())
+    }
+
+    /// Says so where what was just seen lies further ahead of this clock than clocks may differ.
+    fn warn_of_clocks(&self) {
+        let store = self.session.store();
+        let (Ok(settings), Ok(written)) = (self.session.settings(), written_lately(store, &store.heard())) else {
+            // Whatever is wrong with either is said by whoever needs it.
+            return;
+        };
+        if let Some(what) = furthest_ahead(self.session.host.now(), &written, settings.tasks.skew) {
+            self.talk.say(&format!("warning: {what}"));
+        }
     }
 
     /// Reads the board as the truth has it; or, where that cannot be reached, as it was last seen, and says so.

@@ -33,7 +33,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
             Err(_) => None,
         };
         let grant = match task.as_ref().and_then(|task| task.summary.claim) {
-            Some(fence) => board.grant(fence)?,
+            Some(fence) => context.grants(board)?.into_iter().find(|grant| grant.fence() == fence),
             None => None,
         };
         let claim = if let Some(Grant::Claim(claim)) = grant { Some(claim) } else { None };

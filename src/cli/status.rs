@@ -3,17 +3,18 @@
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::errors::CliError;
 use super::output::Reply;
 use super::{Context, view};
+use crate::agent::Spent;
 use crate::domain::board::{Board, OpenTasks};
 use crate::domain::planner::in_order;
 use crate::domain::{Grant, Priority, TaskState};
 use crate::engine::ports::Host;
 
-/// Show what is going on: tasks by state, who works on what, the trains
+/// Show what is going on: tasks by state, who works on what, the trains, pushes
 #[derive(clap::Args)]
 pub struct Args {}
 
@@ -33,7 +34,7 @@ pub(super) fn run(_: &Args, context: &Context) -> Result<Reply, CliError> {
             let cars = board.open_cars(&train.target)?;
             trains.push((train, cars));
         }
-        Ok((counts, board.grants()?, board.teams()?, trains))
+        Ok((counts, context.grants(board)?, board.teams()?, trains))
     })?;
     let now = context.session.host.now();
     let skew = context.session.settings()?.tasks.skew;
@@ -42,8 +43,8 @@ pub(super) fn run(_: &Args, context: &Context) -> Result<Reply, CliError> {
     text.push_str(&format!("Tasks: {}\n", if open.is_empty() { "none open".to_owned() } else { open.join(", ") }));
     let mut claims = Vec::new();
     for grant in &grants {
-        let Grant::Claim(claim) = &**grant else { continue };
-        let expired = grant.has_run_out(now, skew);
+        let Grant::Claim(claim) = grant else { continue };
+        let expired = grant.has_run_out(None, now, skew);
         let team = claim.team.as_ref().map(|team| format!(" ({team})")).unwrap_or_default();
         let note = match (claim.submitted, expired) {
             (true, _) => "in the train".to_owned(),
@@ -69,6 +70,7 @@ pub(super) fn run(_: &Args, context: &Context) -> Result<Reply, CliError> {
             "runs": train.runs.iter().map(view::run).collect::<Vec<_>>(),
         }));
     }
+    let pushes = pushes(context, &mut text)?;
     let counts: serde_json::Map<String, serde_json::Value> =
         counts.iter().map(|(state, count)| (state.as_str().to_owned(), json!(count))).collect();
     let data = json!({
@@ -76,8 +78,35 @@ pub(super) fn run(_: &Args, context: &Context) -> Result<Reply, CliError> {
         "claims": claims,
         "teams": teams.iter().map(view::team).collect::<Vec<_>>(),
         "trains": shown_trains,
+        "pushes": pushes,
         "holder": context.session.holder()?.as_str(),
         "current": current,
     });
     Ok(Reply::new(data, view::clean(&text)))
+}
+
+/// How many pushes the operations of this clone took, and how many it may make: pushes are what hosts limit.
+fn pushes(context: &Context, text: &mut String) -> Result<Value, CliError> {
+    let Spent { operations, pushes, heartbeats } = context.session.journal.spent_so_far();
+    let per_minute_max = context.session.pushes_per_minute_max()?;
+    // In hundredths: more digits would say no more.
+    let hundredths = pushes.saturating_mul(100).checked_div(operations);
+    let each = hundredths.map(|each| format!(" ({}.{:02} each)", each / 100, each % 100)).unwrap_or_default();
+    let limit = per_minute_max.map_or_else(|| "no limit".to_owned(), |most| format!("at most {most} a minute"));
+    text.push_str(&format!(
+        "Pushes: {pushes} for {}{each}, {}, {limit}\n",
+        count(operations, "operation"),
+        count(heartbeats, "heartbeat")
+    ));
+    Ok(json!({
+        "operations": operations,
+        "pushes": pushes,
+        "per_operation": hundredths.map(|each| each as f64 / 100.0),
+        "heartbeats": heartbeats,
+        "per_minute_max": per_minute_max,
+    }))
+}
+
+fn count(number: u64, what: &str) -> String {
+    format!("{number} {what}{}", if number == 1 { "" } else { "s" })
 }

@@ -40,6 +40,13 @@ pub enum Verb {
     },
 }
 
+impl Verb {
+    /// Whether it changes the board.
+    pub(super) fn writes(&self) -> bool {
+        matches!(self, Verb::Add { .. } | Verb::Remove { .. })
+    }
+}
+
 pub(super) fn run(verb: &Verb, context: &Context) -> Result<Reply, CliError> {
     match verb {
         Verb::Add { name, labels, capacity, size_max } => {

@@ -1,5 +1,6 @@
 //! Grants: who may work on what, until when, and under which fence.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -33,9 +34,9 @@ impl Lease {
         self.renewed_at.plus(self.length)
     }
 
-    /// Whether it has run out at `now`, by a clock that may be `skew` ahead of the holder's.
-    pub fn has_run_out(&self, now: Timestamp, skew: Seconds) -> bool {
-        now > self.until().plus(skew)
+    /// The same lease of a holder who was alive at `beat`: a heartbeat counts like a renewal.
+    fn kept(self, beat: Option<Timestamp>) -> Lease {
+        Lease { renewed_at: beat.map_or(self.renewed_at, |beat| beat.max(self.renewed_at)), ..self }
     }
 }
 
@@ -62,13 +63,6 @@ pub struct Claim {
     /// Whether the work was handed to the train: then nothing is renewed and nothing runs out until the train decides.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub submitted: bool,
-}
-
-impl Claim {
-    /// Whether somebody else may take the task.
-    pub fn has_run_out(&self, now: Timestamp, skew: Seconds) -> bool {
-        !self.submitted && self.lease.has_run_out(now, skew)
-    }
 }
 
 /// Whether others may hold the same paths.
@@ -157,21 +151,31 @@ impl Grant {
         }
     }
 
-    /// Whether it has run out.
-    pub fn has_run_out(&self, now: Timestamp, skew: Seconds) -> bool {
+    /// When it runs out by what the board says of it; `None` while the train has it.
+    pub fn until(&self) -> Option<Timestamp> {
+        self.kept_until(None)
+    }
+
+    /// When it runs out if its holder was alive at `beat`; `None` while the train has it.
+    pub fn kept_until(&self, beat: Option<Timestamp>) -> Option<Timestamp> {
         match self {
-            Grant::Claim(claim) => claim.has_run_out(now, skew),
-            Grant::Lock(lock) => lock.lease.has_run_out(now, skew),
+            Grant::Claim(claim) if claim.submitted => None,
+            Grant::Claim(Claim { lease, .. }) | Grant::Lock(PathLock { lease, .. }) => Some(lease.kept(beat).until()),
         }
     }
 
-    /// When it runs out; `None` while the train has it.
-    pub fn until(&self) -> Option<Timestamp> {
-        match self {
-            Grant::Claim(claim) if claim.submitted => None,
-            Grant::Claim(claim) => Some(claim.lease.until()),
-            Grant::Lock(lock) => Some(lock.lease.until()),
-        }
+    /// The same grant as if its holder had renewed it at `beat`: what people are shown.
+    pub fn kept(&self, beat: Option<Timestamp>) -> Grant {
+        let mut kept = self.clone();
+        let (Grant::Claim(Claim { lease, .. }) | Grant::Lock(PathLock { lease, .. })) = &mut kept;
+        *lease = lease.kept(beat);
+        kept
+    }
+
+    /// Whether others may take it at `now`, by a clock that may be `skew` ahead of its holder's, who was alive at
+    /// `beat`.
+    pub fn has_run_out(&self, beat: Option<Timestamp>, now: Timestamp, skew: Seconds) -> bool {
+        self.kept_until(beat).is_some_and(|until| now > until.plus(skew))
     }
 
     /// The task, if it is for one.
@@ -193,5 +197,35 @@ impl Grant {
             .into_iter()
             .find(|(wanted, held)| wanted.overlaps(held))
             .map(|(wanted, held)| (wanted.clone(), held.clone()))
+    }
+}
+
+/// When the holders of grants were last alive, by fence.
+pub type Beats = BTreeMap<Fence, Timestamp>;
+
+/// A grant that had run out when somebody looked at the board and for heartbeats of its holder. Written as the fence
+/// and, after a space, the last heartbeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Overdue {
+    /// Which grant.
+    pub fence: Fence,
+    /// Its holder's last heartbeat, if there was any.
+    pub beat: Option<Timestamp>,
+}
+
+impl From<Overdue> for String {
+    fn from(overdue: Overdue) -> String {
+        let beat = overdue.beat.map(|beat| format!(" {beat}")).unwrap_or_default();
+        format!("{}{beat}", overdue.fence)
+    }
+}
+
+impl TryFrom<String> for Overdue {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        let (fence, beat) = text.split_once(' ').map_or((text.as_str(), None), |(fence, beat)| (fence, Some(beat)));
+        let fence = fence.parse().map_err(|_| format!("{text:?} does not begin with a fence"))?;
+        Ok(Overdue { fence: Fence(fence), beat: beat.map(|beat| beat.to_owned().try_into()).transpose()? })
     }
 }

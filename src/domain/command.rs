@@ -5,6 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::claim::Overdue;
 use super::train::{CarTask, Run, VerdictRecord};
 use super::{
     Branch, CarId, Fence, Holder, Label, LockMode, ObjectId, OperationId, Pattern, Priority, Seconds, Size, TaskId,
@@ -23,6 +24,10 @@ pub struct Operation {
     pub at: Timestamp,
     /// How far clocks may differ: a lease has run out only when it has by this much.
     pub skew: Seconds,
+    /// Grants that its asker had looked at and found to have run out, also by the heartbeats of their holders; whoever
+    /// applies it takes back these and no others. `None`: nobody looked, as before there were heartbeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub overdue: Option<Vec<Overdue>>,
     /// What is asked.
     pub command: Command,
 }

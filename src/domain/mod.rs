@@ -21,7 +21,7 @@ pub mod time;
 pub mod train;
 
 pub use board::{Board, Changes, Counters, Draft};
-pub use claim::{Claim, Fence, Grant, LockMode, PathLock};
+pub use claim::{Beats, Claim, Fence, Grant, LockMode, Overdue, PathLock};
 pub use command::{Command, Operation, Outcome};
 pub use id::{Branch, CarId, Holder, IdError, Label, ObjectId, OperationId, TaskId, TeamName};
 pub use pattern::Pattern;

@@ -6,8 +6,11 @@ use super::error::EngineError;
 use super::intents;
 use super::journal::Journal;
 use super::ports::Host;
-use crate::domain::board::{Changes, Draft};
-use crate::domain::{Command, Fence, Holder, Operation, OperationId, Outcome, Refusal, Seconds, Stop, rules};
+use crate::domain::board::{Board, Changes, Draft};
+use crate::domain::claim::Overdue;
+use crate::domain::{
+    Command, Fence, Holder, Operation, OperationId, Outcome, Refusal, Seconds, Stop, TaskId, Timestamp, rules,
+};
 use crate::ledger::{
     Committed, Decision, Fault, RefUpdate, Request, Round, Sharing, Snapshot, Store, Version, transact,
 };
@@ -42,6 +45,12 @@ pub struct Asked {
     /// Whether an earlier process, now gone, had begun it.
     pub resumed: bool,
 }
+
+/// How often a refusal is looked into again for what has run out meanwhile.
+const LOOKS_MAX: u32 = 2;
+
+/// The answer of the rules, the version it holds in, and whether an earlier process had begun the operation.
+type Run = (Result<Outcome, Refusal>, Option<Version>, bool);
 
 /// How an operation is to be run.
 #[derive(Default)]
@@ -90,17 +99,40 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
 
     pub(super) fn run(&self, command: Command, how: &How) -> Result<Asked, EngineError> {
         let command = rules::clipped(command);
-        let nonce = planted::nonce(self.host.nonce(), &(&command, self.host.now()));
+        for look in 0.. {
+            let at = self.host.now();
+            // Before anything is begun: a look that fails leaves an earlier process's operation to be taken up.
+            let overdue = self.overdue(&command, at, look > 0)?;
+            if look > 0 && how.journaled {
+                // What was refused is settled; from here on it is another operation.
+                self.journal.delivered();
+            }
+            let (value, version, resumed) = self.run_once(&command, at, &overdue, how)?;
+            let may_look = look < LOOKS_MAX && value.is_err() && rules::recovers(&command);
+            match version.as_ref().filter(|_| may_look) {
+                Some(version) if self.overlooked(version, &overdue, at) => {}
+                _ => {
+                    let outcome = value.map_err(|refusal| self.kept(refusal, version.as_ref()))?;
+                    return Ok(Asked { outcome, version, resumed });
+                }
+            }
+        }
+        unreachable!("BUG: the last look is final")
+    }
+
+    fn run_once(&self, command: &Command, at: Timestamp, overdue: &[Overdue], how: &How) -> Result<Run, EngineError> {
+        let nonce = planted::nonce(self.host.nonce(), &(command, at));
         let own = OperationId::parse(&nonce).expect("a nonce is an operation id");
         let mut resumed = None;
         if how.journaled {
             // Agents of one clone ask the same in their own names.
-            let request = format!("{}\n{}", self.who, toml::to_string(&command).unwrap_or_default());
+            let request = format!("{}\n{}", self.who, toml::to_string(command).unwrap_or_default());
             resumed = self.journal.begin(&own, &request, self.store.cached()?.as_ref())?;
         }
         let resumed = resumed.filter(|_| !planted::is(Bug::JournalIgnored));
         let (id, resumed_from) = resumed.map_or((own, None), |resumed| (resumed.id, Some(resumed.base)));
-        let operation = Operation { id, by: self.who.clone(), at: self.host.now(), skew: self.skew, command };
+        let (by, command, overdue) = (self.who.clone(), command.clone(), Some(overdue.to_vec()));
+        let operation = Operation { id, by, at, skew: self.skew, overdue, command };
         let resumed = resumed_from.is_some();
         let request = Request {
             operation: operation.id.as_str(),
@@ -122,7 +154,8 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
             |snapshot| self.recover(snapshot, &operation),
         )?;
         self.pushes.set(self.pushes.get() + committed.pushes);
-        Ok(Asked { outcome: committed.value?, version: committed.version, resumed })
+        self.journal.spent(committed.pushes);
+        Ok((committed.value, committed.version, resumed))
     }
 
     /// The outcome of an operation that is found applied: as it was recorded then. Why one was refused is found out
@@ -176,6 +209,7 @@ fn decide_together<S: Store>(
     let board = LedgerBoard::new(snapshot);
     let mut draft = Draft::new(&board);
     let mut applied: Vec<Recorded> = Vec::new();
+    let mut lines: Vec<String> = Vec::new();
     let mut granted: Vec<Fence> = Vec::new();
     let mut answer = None;
     for (operation, binding, own) in intents::in_order(operation, round) {
@@ -202,6 +236,7 @@ fn decide_together<S: Store>(
             answer = Some(value);
         }
         if recorded {
+            lines.push(line(&draft, &operation, &outcome, &changes)?);
             granted.extend(changes.grants.iter().filter(|(_, grant)| grant.is_some()).map(|(fence, _)| *fence));
             draft.absorb(changes);
             applied.push(Recorded { operation, outcome });
@@ -212,11 +247,27 @@ fn decide_together<S: Store>(
     encode_operations(snapshot, &applied, &mut batch)?;
     Ok(Decision::Commit {
         batch,
-        lines: applied.iter().map(|recorded| recorded.operation.line(&recorded.outcome)).collect(),
+        lines,
         operations: applied.iter().map(|recorded| recorded.operation.id.as_str().to_owned()).collect(),
         also: also.to_vec(),
         value,
     })
+}
+
+/// The line of an operation for the log, with what it took back beside its own business. A claim says that itself.
+fn line<B: Board<Fault = Fault>>(
+    board: &B,
+    operation: &Operation,
+    outcome: &Outcome,
+    changes: &Changes,
+) -> Result<String, Fault> {
+    let taken = match operation.command {
+        Command::Claim { .. } => Vec::new(),
+        _ => rules::taken_back(board, operation, changes)?,
+    };
+    let taken: Vec<&str> = taken.iter().map(TaskId::as_str).collect();
+    let expired = if taken.is_empty() { String::new() } else { format!(", expired {}", taken.join(" ")) };
+    Ok(operation.line(outcome) + &expired)
 }
 
 /// A refusal is an answer, and a fault is none.
@@ -232,14 +283,14 @@ fn ruled<T>(ruling: Result<T, Stop<Fault>>) -> Result<Result<T, Refusal>, Fault>
 mod tests {
     use super::*;
     use crate::domain::command::NewTask;
-    use crate::domain::{Branch, Priority, TaskId, Timestamp};
+    use crate::domain::{Branch, Priority};
     use crate::ledger::{Intent, MemoryClone, MemoryRemote, Message, Pending};
     use crate::record::encode;
 
     fn operation(nth: u64, by: &str, command: Command) -> Operation {
         let id = OperationId::parse(&format!("{nth:032x}")).expect("hexadecimal digits");
         let by = Holder::parse(by).expect("a word");
-        Operation { id, by, at: Timestamp::from_secs(nth), skew: Seconds(0), command }
+        Operation { id, by, at: Timestamp::from_secs(nth), skew: Seconds(0), overdue: None, command }
     }
 
     /// What is decided at `version`, and the version that it makes if it makes one.

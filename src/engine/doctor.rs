@@ -1,23 +1,25 @@
 //! What is wrong with a repository, judged from facts that others have gathered.
 //!
-//! Guarantees: pure, but for the two functions that read a version of a ledger; a finding says what is wrong, which
+//! Guarantees: pure, but for the functions that read versions of a ledger; a finding says what is wrong, which
 //! fact shows it, and what to do next; nothing that may be somebody's work is ever called waste. Must not change
 //! anything: who repairs says so with [`Finding::repaired`].
 
 use crate::domain::invariants::check_invariants;
 use crate::domain::train::Landing;
 use crate::domain::{Branch, CarId, Fence, Seconds, TaskId, Timestamp};
-use crate::ledger::{Fault, Outcome, SETTLED_SECS, Side, Snapshot, Standing, Store, Version};
+use crate::ledger::{
+    Beat, ChainEntry, Fault, Message, Outcome, SETTLED_SECS, Side, Snapshot, Standing, Store, Version,
+};
 use crate::record::load_board;
 
 /// From which age on a lock file, or a worktree that is not whole, was left by somebody who is gone.
 pub const LEFT_AFTER: Seconds = Seconds(600);
-/// How much further than clocks are allowed to differ the newest version may lie ahead before that is worth a word.
-const CLOCK_GRACE: Seconds = Seconds(60);
 /// How old an offer is that nobody waits for any more.
 const OFFER_AGE_MAX: Seconds = Seconds(86_400);
 /// The oldest git that does what is asked of it.
 const GIT_MIN: (u32, u32) = (2, 38);
+/// How many versions are looked at for clocks that are wrong: a command's own, and those that it met.
+const VERSIONS_LOOKED_AT: usize = 4;
 /// How many things that are wrong with records are named.
 const NAMED_MAX: usize = 10;
 
@@ -302,6 +304,12 @@ pub fn offer(ref_name: &str, age: Seconds, open: usize, intents: usize) -> Optio
     Some(Finding::warning("offer", what, "git scrum doctor --repair").of(ref_name))
 }
 
+/// A heartbeat of a host that has held nothing for so long: nobody goes by it any more.
+pub fn idle_heartbeat(ref_name: &str, age: Seconds) -> Finding {
+    let what = format!("{ref_name} is {age} old, and its host holds nothing");
+    Finding::warning("heartbeat", what, "git scrum doctor --repair").of(ref_name)
+}
+
 /// Saved work of a claim that is over, with its age and how many paths it changes.
 pub fn saved_work(ref_name: &str, commit: &str, age: Option<Seconds>, paths: Option<usize>) -> Finding {
     let age = age.map_or(String::new(), |age| format!(", {age} old"));
@@ -345,18 +353,52 @@ pub fn git(version: &str, ref_format: &str, object_format: &str) -> Finding {
     }
 }
 
-/// The clock, against the date of the newest version, which another machine may have written.
-pub fn clock(now: Timestamp, newest: Option<Timestamp>, skew: Seconds) -> Finding {
-    let ahead = newest.map_or(0, |newest| newest.as_secs().saturating_sub(now.as_secs()));
-    if ahead <= skew.0 + CLOCK_GRACE.0 {
-        return Finding::ok("clock", format!("it is {now}, which the board does not gainsay"));
+/// Something that a machine has written, with the time by its clock and who it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// When.
+    pub at: Timestamp,
+    /// What, and by whom.
+    pub what: String,
+}
+
+/// The newest versions that this clone has seen, and these heartbeats, as what machines have written by their clocks.
+pub fn written_lately<S: Store>(store: &S, beats: &[Beat]) -> Result<Vec<Written>, Fault> {
+    let Some(tip) = store.cached()? else { return Ok(Vec::new()) };
+    // What cannot be read is found by whoever needs it.
+    let versions = store.history(&tip, None, VERSIONS_LOOKED_AT).unwrap_or_default();
+    let version = |entry: &ChainEntry| Written {
+        at: Timestamp::from_secs(entry.at_secs),
+        what: format!("\"{}\"", Message::lines_in(&entry.message).next().unwrap_or_default()),
+    };
+    let beat = |beat: &Beat| {
+        let host = beat.ref_name.rsplit('/').next().unwrap_or_default();
+        Written { at: Timestamp::from_secs(beat.at_secs), what: format!("the heartbeat of {host}") }
+    };
+    Ok(versions.iter().map(version).chain(beats.iter().map(beat)).collect())
+}
+
+/// What lies furthest ahead of this clock, by more than clocks may differ. Whoever writes dates it before it is sent,
+/// so no time on the way makes a clock seem to be ahead.
+pub fn furthest_ahead(now: Timestamp, written: &[Written], skew: Seconds) -> Option<String> {
+    // Of several with one date the first, which is the newest.
+    let furthest = written.iter().rev().max_by_key(|written| written.at)?;
+    let ahead = furthest.at.since(now);
+    (ahead > skew).then(|| {
+        format!(
+            "here it is {now}, and {} was written {ahead} later: this clock or that of its writer is wrong, and leases \
+             will seem to last longer or shorter than they do",
+            furthest.what
+        )
+    })
+}
+
+/// The clock, against the dates of what others may have written.
+pub fn clock(now: Timestamp, written: &[Written], skew: Seconds) -> Finding {
+    match furthest_ahead(now, written, skew) {
+        None => Finding::ok("clock", format!("it is {now}, which neither the board nor a heartbeat gainsays")),
+        Some(what) => Finding::warning("clock", what, "set the clock, e.g. by NTP, here or there"),
     }
-    let what = format!(
-        "here it is {now}, and the newest version of the board was written {} later: this clock or that of its writer \
-         is wrong, and leases will seem to last longer or shorter than they do",
-        Seconds(ahead)
-    );
-    Finding::warning("clock", what, "set the clock, e.g. by NTP; git scrum log -n 1 names the writer")
 }
 
 #[cfg(test)]
@@ -408,10 +450,17 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_may_be_behind_by_the_skew_and_a_minute() {
+    fn a_clock_may_be_behind_by_the_skew_and_no_more() {
         let (now, skew) = (Timestamp::from_secs(1_000_000), Seconds(120));
-        let judge = |newest| clock(now, Some(Timestamp::from_secs(newest)), skew).severity;
-        assert_eq!((judge(1_000_180), judge(1_000_181), judge(5)), (Severity::Ok, Severity::Warning, Severity::Ok));
-        assert_eq!(clock(now, None, skew).severity, Severity::Ok);
+        let judge = |times: &[u64]| {
+            let written = |at: &u64| Written { at: Timestamp::from_secs(*at), what: format!("what ada did at {at}") };
+            clock(now, &times.iter().map(written).collect::<Vec<_>>(), skew)
+        };
+        for fine in [&[][..], &[5], &[1_000_120, 5]] {
+            assert_eq!(judge(fine).severity, Severity::Ok, "{fine:?}");
+        }
+        let finding = judge(&[5, 1_000_121, 1_000_000]);
+        assert_eq!(finding.severity, Severity::Warning);
+        assert!(finding.what.contains("what ada did at 1000121 was written 2m1s later"), "{finding:?}");
     }
 }

@@ -1,7 +1,8 @@
 //! Which operations of this clone are under way, so that one whose process was killed is found again.
 //!
 //! An operation whose answer never reached anybody may have been applied. The next invocation that asks the same takes
-//! over its id, so that the operation is applied once and its answer is delivered after all.
+//! over its id, so that the operation is applied once and its answer is delivered after all. Beside that it counts what
+//! operations cost.
 
 use crate::domain::OperationId;
 use crate::ledger::{Fault, Version};
@@ -23,6 +24,14 @@ pub trait Journal {
 
     /// Forgets every operation that this process began: their answers have reached whoever asked.
     fn delivered(&self);
+
+    /// Notes that an operation which came to an answer took so many pushes.
+    fn spent(&self, pushes: u32) {
+        let _ = pushes;
+    }
+
+    /// Notes that a heartbeat was sent.
+    fn beaten(&self) {}
 }
 
 /// A journal that remembers nothing: for callers that live as long as what they ask.

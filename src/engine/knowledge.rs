@@ -101,6 +101,7 @@ impl<S: Store, H: Host, J: Journal> Knowledge<'_, S, H, J> {
                 found.map(Ok).ok_or_else(|| Fault::integrity(format!("the entry {id} is missing")))
             },
         )?;
+        self.journal.spent(committed.pushes);
         committed.value
     }
 

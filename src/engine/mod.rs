@@ -6,6 +6,7 @@
 mod board;
 pub mod doctor;
 mod error;
+mod heartbeat;
 mod intents;
 mod journal;
 mod knowledge;
@@ -16,6 +17,7 @@ mod verify;
 
 pub use board::{Asked, Engine};
 pub use error::EngineError;
+pub use heartbeat::{GONE_AFTER, Kept, LostClaim, is_gone, latest};
 pub use journal::{Journal, NoJournal, Resumed};
 pub use knowledge::{Knowledge, NewEntry};
 pub use pass::{Pass, PassEvent, PassReport, PassSettings};

@@ -570,8 +570,8 @@ fn is_stale<S: Store>(board: &LedgerBoard<'_, '_, S>, car: &Car) -> Result<bool,
     Ok(!current)
 }
 
-/// The error that an outcome of a push of the code's refs alone is.
-fn published(outcome: Published) -> EngineError {
+/// The error that an outcome of a push without the board is.
+pub(super) fn published(outcome: Published) -> EngineError {
     match outcome {
         Published::Refused { ref_name, reason } => EngineError::Forbidden { ref_name, reason },
         Published::Locked { reason } => EngineError::Locked { reason },

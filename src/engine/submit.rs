@@ -124,6 +124,7 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             by: self.who.clone(),
             at: self.host.now(),
             skew: self.skew,
+            overdue: None,
             command: Command::Renew { task: id.clone(), fence: named, lease: None },
         };
         self.read(true, |board| {

@@ -7,7 +7,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "an adapter: it owns the files of the clone's state directory")]
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions};
 use std::io::Read;
@@ -16,16 +16,20 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
+use super::beats::BeatRefs;
 use super::hosts::{read_offer, write_offer};
 use super::waiting::{Seat, WaitingRoom};
 use super::{
-    Author, Batch, Cache, ChainEntry, Fault, Intent, Key, Message, Objects, Offer, Offering, Outcome, Pending, Place,
-    RefUpdate, Refs, Remembered, Store, Turn, VALUE_BYTES_MAX, Version,
+    Author, Batch, Beat, Beating, Cache, ChainEntry, Fault, Intent, Key, Message, Objects, Offer, Offering, Outcome,
+    Pending, Place, RefUpdate, Refs, Remembered, Store, Turn, VALUE_BYTES_MAX, Version,
 };
 use crate::failpoint;
 use crate::git::transfer::{PushReport, RefOutcome};
 use crate::git::{Cause, Git, Output, failure};
 
+/// What the processes of one clone lock for their turns, and for their heartbeats.
+const QUEUE: &str = "queue.lock";
+const BEAT: &str = "beat.lock";
 /// How long a ref that seems to have gone backwards is looked at again: a server behind which several machines answer
 /// may for a moment show what was before our last push.
 const BACKWARDS_WAITS: [Duration; 3] = [Duration::from_millis(200), Duration::from_millis(500), Duration::from_secs(1)];
@@ -59,13 +63,16 @@ pub struct GitStore {
     pub(super) cache: Cache,
     pub(super) git: Git,
     pub(super) truth: Truth,
-    author: Author,
+    pub(super) author: Author,
     pub(super) ref_name: String,
     tracking: String,
     state_dir: PathBuf,
     waiting: WaitingRoom,
     hosts: OnceCell<HostRefs>,
     remembered: Remembered,
+    pub(super) beats: OnceCell<BeatRefs>,
+    /// The heartbeats that the truth has shown to this process.
+    pub(super) heard: RefCell<Vec<Beat>>,
 }
 
 /// Where the hosts of a ledger exchange offers.
@@ -92,6 +99,8 @@ impl GitStore {
             waiting: WaitingRoom::new(&place.state_dir()),
             hosts: OnceCell::new(),
             remembered: Remembered::default(),
+            beats: OnceCell::new(),
+            heard: RefCell::default(),
         }
     }
 
@@ -130,12 +139,22 @@ impl GitStore {
             .map_err(|error| Fault::io(format!("cannot create {}", self.state_dir.display()), error))
     }
 
-    fn turn_file(&self) -> Result<File, Fault> {
+    /// A file of the state directory that one process at a time locks.
+    fn lock_file(&self, name: &str) -> Result<File, Fault> {
         self.ensure_state_dir()?;
-        let path = self.state_dir.join("queue.lock");
+        let path = self.state_dir.join(name);
         failpoint::making(&path);
         let opened = OpenOptions::new().create(true).truncate(false).write(true).open(&path);
         opened.map_err(|error| Fault::io(format!("cannot open {}", path.display()), error))
+    }
+
+    /// Runs `work` while no other process of this clone runs any under the same lock.
+    fn alone<R>(&self, name: &str, work: impl FnOnce() -> R) -> Result<R, Fault> {
+        let mut lock = fd_lock::RwLock::new(self.lock_file(name)?);
+        let turn = lock.write().map_err(|error| Fault::io(format!("cannot lock {name} of this clone"), error))?;
+        let result = work();
+        drop(turn);
+        Ok(result)
     }
 
     /// Remembers that this host has an offer out, so that nobody has to look for one on every push.
@@ -235,7 +254,7 @@ impl GitStore {
     }
 
     /// Asks the truth for the ledger and, in the same breath, for whatever else `more` names.
-    fn fetch(&self, more: &[String]) -> Result<Option<Version>, Fault> {
+    pub(super) fn fetch(&self, more: &[String]) -> Result<Option<Version>, Fault> {
         let Truth::Remote { name, url } = &self.truth else { return self.cached() };
         let seen = self.cached()?;
         // Without a plus sign: git refuses, and so reports, a ref that went backwards.
@@ -282,7 +301,7 @@ impl GitStore {
     }
 
     /// One outcome for all of `updates`, which are one ref or were pushed as one.
-    fn judge(&self, updates: &[RefUpdate], report: &PushReport) -> Result<Outcome, Fault> {
+    pub(super) fn judge(&self, updates: &[RefUpdate], report: &PushReport) -> Result<Outcome, Fault> {
         let refs = &report.refs;
         let named = |wanted: fn(&RefOutcome) -> bool| {
             refs.iter().position(wanted).map(|index| (updates[index].name.clone(), &refs[index]))
@@ -342,15 +361,11 @@ pub fn transfer_fault(place: &str, cause: Cause, said: &str) -> Fault {
 
 impl Store for GitStore {
     fn in_turn<R>(&self, work: impl FnOnce() -> R) -> Result<R, Fault> {
-        let mut lock = fd_lock::RwLock::new(self.turn_file()?);
-        let turn = lock.write().map_err(|error| Fault::io("cannot lock the queue of this clone", error))?;
-        let result = work();
-        drop(turn);
-        Ok(result)
+        self.alone(QUEUE, work)
     }
 
     fn in_turn_or_served<R>(&self, intent: &Intent, work: impl FnOnce(bool) -> R) -> Result<Turn<R>, Fault> {
-        let mut lock = fd_lock::RwLock::new(self.turn_file()?);
+        let mut lock = fd_lock::RwLock::new(self.lock_file(QUEUE)?);
         let mut seat: Option<Seat> = None;
         let turn = loop {
             match lock.try_write() {
@@ -434,6 +449,26 @@ impl Store for GitStore {
             pushed.map_err(|error| Fault::io("pushing", error))?;
         }
         Ok(())
+    }
+
+    fn refresh_with_beats(&self) -> Result<(Option<Version>, Vec<Beat>), Fault> {
+        self.fetch_beats()
+    }
+
+    fn beats_seen(&self) -> Result<Vec<Beat>, Fault> {
+        self.cached_beats()
+    }
+
+    fn own_beat(&self) -> Option<String> {
+        self.beats.get().map(|beats| beats.own.clone())
+    }
+
+    fn beating_alone<R>(&self, work: impl FnOnce() -> R) -> Result<R, Fault> {
+        self.alone(BEAT, work)
+    }
+
+    fn beat(&self, beating: &Beating<'_>) -> Result<Outcome, Fault> {
+        self.send_beat(beating)
     }
 
     fn cached(&self) -> Result<Option<Version>, Fault> {

@@ -8,6 +8,7 @@
 //! read; a lost answer is found again by operation id; a ref that went backwards is an [`Fault::Integrity`], never an
 //! empty ledger. Must not know what the values mean.
 
+mod beats;
 mod cache;
 mod exchange;
 mod git_store;
@@ -23,6 +24,7 @@ mod transaction;
 mod truth_refs;
 mod waiting;
 
+pub use beats::{Beat, Beating};
 pub use cache::Cache;
 pub use exchange::{Intent, Offer, Offering, Pending, SETTLED_SECS, Turn};
 pub use git_store::{GitStore, Truth, tracking_ref, transfer_fault};
@@ -351,6 +353,34 @@ pub trait Store {
     fn offer(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
         let _ = (intents, at_secs);
         Ok(())
+    }
+
+    // What follows says which hosts are alive, beside the ledger. A store that leaves it out hears of nobody.
+
+    /// As [`Store::refresh`], with every heartbeat that this clone has ever heard of and still remembers.
+    fn refresh_with_beats(&self) -> Result<(Option<Version>, Vec<Beat>), Fault> {
+        Ok((self.refresh()?, Vec::new()))
+    }
+
+    /// The heartbeats that this clone remembers, without asking anybody.
+    fn beats_seen(&self) -> Result<Vec<Beat>, Fault> {
+        Ok(Vec::new())
+    }
+
+    /// The ref of this host's own heartbeat; `None` where it sends none.
+    fn own_beat(&self) -> Option<String> {
+        None
+    }
+
+    /// Runs `work` while no other process of this clone sends a heartbeat: that of one host speaks for all of them.
+    fn beating_alone<R>(&self, work: impl FnOnce() -> R) -> Result<R, Fault> {
+        Ok(work())
+    }
+
+    /// Sends this host's heartbeat. The ledger is not touched, and nobody who writes to it is in the way.
+    fn beat(&self, beating: &Beating<'_>) -> Result<Outcome, Fault> {
+        let _ = beating;
+        Ok(Outcome::Applied)
     }
 }
 

@@ -4,10 +4,11 @@
 
 use std::rc::Rc;
 
+use super::beats::read_beat;
 use super::exchange::{Fate, Recent};
 use super::git_store::transfer_fault;
 use super::hosts::read_offer;
-use super::{Cache, Fault, GitStore, Objects, Offer, Place, RefUpdate, Refs, Truth, Version};
+use super::{Beat, Cache, Fault, GitStore, Objects, Offer, Place, RefUpdate, Refs, Truth, Version};
 use crate::git::{Git, failure};
 
 /// How many refs one command names.
@@ -81,6 +82,13 @@ impl TruthRefs {
             left.extend(listed.into_iter().map(|(name, _)| name).filter(|name| names.contains(&name.as_str())));
         }
         Ok(left)
+    }
+
+    /// The heartbeats of hosts on refs that begin with `prefix`.
+    pub fn beats(&self, prefix: &str) -> Result<Vec<Beat>, Fault> {
+        let listed = self.list(prefix)?;
+        self.bring(&listed)?;
+        Ok(listed.into_iter().map(|(name, commit)| read_beat(&self.objects, name, commit)).collect())
     }
 
     /// What hosts have on offer on refs that begin with `prefix`, and how much of each is open: applied in no version

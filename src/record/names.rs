@@ -34,6 +34,11 @@ impl RefNames {
         format!("{}hosts/", self.prefix)
     }
 
+    /// What begins the name of every host's heartbeat; ends with a slash.
+    pub fn beats(&self) -> String {
+        format!("{}beats/", self.prefix)
+    }
+
     /// Where versions of the ledger at `ref_name` are kept that were displaced when it was restored.
     pub fn lost(&self, ref_name: &str, tip: &str) -> String {
         let ledger = ref_name.rsplit('/').next().unwrap_or(ref_name);

@@ -118,6 +118,7 @@ fn version_of(ledger: Option<&Latest>, first: u64, commands: Vec<Command>) -> (B
             by: parse::<Holder>("ada@host-a1b2c3"),
             at: Timestamp::from_secs(1_780_000_000 + number),
             skew: Seconds(5),
+            overdue: None,
             command,
         };
         let Ok((changes, outcome)) = rules::decide(&draft, &operation) else { panic!("the rules allow {operation:?}") };
@@ -304,6 +305,7 @@ impl Maker {
             by: parse::<Holder>("ada@host-a1b2c3"),
             at: Timestamp::from_secs(self.now),
             skew: Seconds(5),
+            overdue: None,
             command: Command::Init { target },
         };
         let message = Message {

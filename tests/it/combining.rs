@@ -26,6 +26,7 @@ fn asked(nth: u64, command: Command) -> Operation {
         by: Holder::parse("guest@elsewhere").expect("a name"),
         at: Timestamp::from_secs(ASKED_AT),
         skew: Seconds(5),
+        overdue: None,
         command,
     }
 }

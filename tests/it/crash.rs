@@ -60,6 +60,10 @@ const CLAIMS: &[Verb] = &[
     verb(&["done", "two"]),
 ];
 
+const HEARTBEATS: &[Verb] = &[verb(&["renew"]), verb(&["release", "one"]), verb(&["renew"])];
+/// The last of them finds nothing that is held any more, and takes the heartbeat back.
+const LAST_HEARTBEATS: &[Verb] = &[verb(&["renew"]), verb(&["done", "one"]), verb(&["done", "two"]), verb(&["renew"])];
+
 const WORKTREES: &[Verb] = &[
     verb(&["claim", "three", "--worktree"]),
     // Where it is gone already there is none to remove.
@@ -108,6 +112,17 @@ fn claims(setting: Setting) {
         }
     });
     prepared.inspect(|scene| scene.sweep(CLAIMS));
+}
+
+fn heartbeats(setting: Setting, story: &[Verb]) {
+    let prepared = Scene::usual(setting, |scene| {
+        scene.ok(&["init"]);
+        for task in ["one", "two"] {
+            scene.ok(&["add", "Do it", "--id", task]);
+            scene.ok(&["claim", task]);
+        }
+    });
+    prepared.inspect(|scene| scene.sweep(story));
 }
 
 /// One claim whose worktree is to go although work is left in it, one that was lost, and one to be made.
@@ -177,6 +192,13 @@ fn of_verbs_that_change_the_board() {
 #[test]
 fn of_claims() {
     claims(Setting::Files);
+}
+
+#[test]
+fn of_heartbeats() {
+    heartbeats(Setting::Files, HEARTBEATS);
+    heartbeats(Setting::Files, LAST_HEARTBEATS);
+    heartbeats(Setting::Alone, LAST_HEARTBEATS);
 }
 
 #[test]

@@ -14,12 +14,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use git_scrum::domain::board::MemoryBoard;
+use git_scrum::domain::board::{Board, MemoryBoard};
 use git_scrum::domain::command::NewTask;
 use git_scrum::domain::invariants::check_invariants;
-use git_scrum::domain::rules::decide;
+use git_scrum::domain::rules::{decide, overdue};
 use git_scrum::domain::{
-    Branch, Command, Holder, ObjectId, Operation, OperationId, Priority, Seconds, Stop, TaskId, Timestamp,
+    Beats, Branch, Command, Holder, ObjectId, Operation, OperationId, Overdue, Priority, Seconds, Stop, TaskId,
+    Timestamp,
 };
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -35,6 +36,8 @@ struct World {
     /// Seconds since 1970, by the clock of whoever asked last.
     now: u64,
     count: u32,
+    /// When holders were last alive.
+    beats: Beats,
     /// What passes saw of each train when they last looked.
     seen: BTreeMap<Branch, Seen>,
     /// The commits that each candidate was made of.
@@ -49,6 +52,7 @@ impl World {
             board: MemoryBoard::default(),
             now: 1_767_571_200,
             count: 0,
+            beats: Beats::new(),
             seen: BTreeMap::new(),
             made_of: BTreeMap::new(),
             log: String::new(),
@@ -66,6 +70,16 @@ impl World {
         world
     }
 
+    /// What an asker finds overdue. Some do not look, some look at a board of before, and now and then a holder is alive.
+    fn overdue(&mut self, skew: u64) -> Option<Vec<Overdue>> {
+        let Ok(grants) = self.board.grants();
+        if let Some(grant) = grants.get(self.count as usize % 7) {
+            self.beats.insert(grant.fence(), Timestamp::from_secs(self.now));
+        }
+        let late = Timestamp::from_secs(self.now + u64::from(self.count % 4) * 60);
+        (!self.count.is_multiple_of(3)).then(|| overdue(&grants, &self.beats, late, Seconds(skew)))
+    }
+
     /// Decides one operation, checks everything, and makes it part of the board.
     fn operate(&mut self, by: Holder, skew: u64, command: Command) -> Result<(), String> {
         self.count += 1;
@@ -74,6 +88,7 @@ impl World {
             by,
             at: Timestamp::from_secs(self.now),
             skew: Seconds(skew),
+            overdue: self.overdue(skew),
             command,
         };
         let _ = write!(self.log, "{} {}: {:?}", operation.at, operation.by, operation.command);

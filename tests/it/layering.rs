@@ -76,8 +76,8 @@ const ARROWS: &[(&str, &str, Items, &str)] = &[
     (
         "cli",
         "agent",
-        Only(&["ClaimFile", "Removed", "Worktree", "Worktrees"]),
-        "what the session's worktrees answer with",
+        Only(&["ClaimFile", "Removed", "Spent", "Worktree", "Worktrees"]),
+        "what the session's worktrees and files answer with",
     ),
     ("main", "cli", All, "the program is its command line"),
     ("main", "session", Only(&["Start"]), "what the program was started with"),

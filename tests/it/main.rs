@@ -14,6 +14,7 @@ mod doctor;
 mod domain_props;
 mod git_facts;
 mod golden;
+mod heartbeats;
 mod kill;
 mod layering;
 mod ledger;

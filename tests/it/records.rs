@@ -21,7 +21,9 @@ use git_scrum::domain::board::{Board, Changes, MemoryBoard};
 use git_scrum::domain::command::EjectCause;
 use git_scrum::domain::invariants::check_invariants;
 use git_scrum::domain::memory::{Entry, MemoryKind};
-use git_scrum::domain::{CarState, Command, LockMode, Outcome, Priority, RunState, Seconds, Size, TaskState, Verdict};
+use git_scrum::domain::{
+    CarState, Command, Fence, LockMode, Outcome, Overdue, Priority, RunState, Seconds, Size, TaskState, Verdict,
+};
 use git_scrum::ledger::{Batch, Fault, Key, MemoryClone, MemoryRemote, Message, Snapshot, Store, Version};
 use git_scrum::record::{
     LedgerBoard, Recorded, encode_changes, encode_operations, find_entry, for_each_entry, load_board, put_entries,
@@ -30,7 +32,7 @@ use git_scrum::record::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use values::{at, entry, id, least_board, least_entry, operations, recorded, whole_board};
+use values::{at, entry, id, least_board, least_entry, looked, operations, recorded, whole_board};
 
 /// What a ledger holds: the text of every record, by key.
 type Records = BTreeMap<String, Vec<u8>>;
@@ -201,11 +203,31 @@ fn operations_are_written_and_read_as_they_always_were() {
     }
 }
 
+/// Askers who had looked for what has run out: one who found nothing, and one who found two grants.
+fn looks() -> [(&'static str, Vec<Overdue>); 2] {
+    let found = vec![Overdue { fence: Fence(7), beat: None }, Overdue { fence: Fence(12), beat: Some(at(2)) }];
+    [("looked", Vec::new()), ("looked-and-found", found)]
+}
+
+#[test]
+fn what_an_asker_found_overdue_is_written_and_read_as_it_always_was() {
+    for (name, overdue) in looks() {
+        let (command, outcome) = (Command::Reopen { task: id("101") }, Outcome::Task { task: id("101") });
+        let applied = looked(command, outcome, overdue);
+        let held = golden(&format!("operation-{name}"), &records_of_operation(&applied));
+        assert_eq!(recorded_operations(&held.snapshot()), Ok(vec![applied]), "{name}");
+    }
+    for bad in ["", "x", "-1", "7 ", "7 yesterday", "7  2026-01-01T00:00:00Z"] {
+        assert!(Overdue::try_from(bad.to_owned()).is_err(), "{bad:?}");
+    }
+}
+
 #[test]
 fn a_golden_record_is_never_taken_away() {
     let ledgers = ["board-whole", "board-least", "memory-whole", "memory-least"].map(str::to_owned);
     let operations = operations().into_iter().map(|(name, ..)| format!("operation-{name}"));
-    let known: BTreeSet<String> = ledgers.into_iter().chain(operations).collect();
+    let looks = looks().into_iter().map(|(name, _)| format!("operation-{name}"));
+    let known: BTreeSet<String> = ledgers.into_iter().chain(operations).chain(looks).collect();
     let there = fs::read_dir(directory()).expect("there are golden records");
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("readable").file_name();
     let there: BTreeSet<String> = there.map(|entry| name(entry).to_string_lossy().into_owned()).collect();

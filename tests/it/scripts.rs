@@ -25,10 +25,10 @@ mod words;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use git_scrum::domain::board::MemoryBoard;
+use git_scrum::domain::board::{Board, MemoryBoard};
 use git_scrum::domain::invariants::check_invariants;
-use git_scrum::domain::rules::decide;
-use git_scrum::domain::{Command, Holder, Operation, OperationId, Seconds, Stop, Timestamp};
+use git_scrum::domain::rules::{decide, overdue};
+use git_scrum::domain::{Beats, Command, Fence, Holder, Operation, OperationId, Seconds, Stop, Timestamp};
 
 use crate::golden::{self, Report, Told};
 use words::{Objects, Words, Wrong};
@@ -41,6 +41,8 @@ pub(crate) struct World {
     who: Holder,
     objects: Objects,
     operations: u128,
+    /// When holders were last alive, once anybody looks for that.
+    beats: Option<Beats>,
 }
 
 impl World {
@@ -52,6 +54,7 @@ impl World {
             who: Holder::parse("nobody").expect("a plain word names a holder"),
             objects: Objects::default(),
             operations: 0,
+            beats: None,
         }
     }
 
@@ -90,6 +93,12 @@ impl World {
                 self.skew = words.next("length of time")?;
                 Vec::new()
             }
+            "beat" => {
+                // From the first heartbeat on, everybody looks for them.
+                let fence: u64 = words.next("fence")?;
+                self.beats.get_or_insert_default().insert(Fence(fence), self.now);
+                Vec::new()
+            }
             _ => return Ok(None),
         }))
     }
@@ -97,7 +106,9 @@ impl World {
     fn operate(&mut self, command: Command) -> Told {
         self.operations += 1;
         let id = OperationId::parse(&format!("{:032x}", self.operations)).expect("32 digits are an operation id");
-        let operation = Operation { id, by: self.who.clone(), at: self.now, skew: self.skew, command };
+        let Ok(grants) = self.board.grants();
+        let overdue = self.beats.as_ref().map(|beats| overdue(&grants, beats, self.now, self.skew));
+        let operation = Operation { id, by: self.who.clone(), at: self.now, skew: self.skew, overdue, command };
         let mut broken = Vec::new();
         let decided = catch_unwind(AssertUnwindSafe(|| decide(&self.board, &operation)));
         let Ok(decided) = decided else {

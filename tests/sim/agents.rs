@@ -81,6 +81,8 @@ pub enum Want {
     Remember(NewEntry),
     /// To work on a task.
     Work(TaskId),
+    /// To keep everything they hold, without the board.
+    Beat,
     /// To see what became of a task.
     Look(TaskId),
     /// To push a branch that belongs to no task, and submit it.
@@ -156,7 +158,9 @@ impl Actor {
                     leave_uncommitted: false,
                 });
             }
-            (60..75, ..) => Command::Renew { task, fence, lease: None },
+            // Most keep all they hold at once.
+            (60..72, ..) => return Want::Beat,
+            (72..75, ..) => Command::Renew { task, fence, lease: None },
             (75..80, ..) => return Want::Look(task),
             (80..88, ..) => Command::Release { task, fence, reason: None, force: false },
             (88..94, ..) => Command::Fail { task, fence, reason, retries_max: 2 },

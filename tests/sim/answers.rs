@@ -47,6 +47,10 @@ impl Checker {
                     self.denied.insert(id, format!("{by} was told {why}"));
                 }
             }
+            Promise::Lost { by, fence } => {
+                let Ok(grant) = self.board.grant(fence);
+                ensure!(grant.is_none(), "{by} was told that fence {fence} is over, and has {grant:?}");
+            }
             Promise::Remembered(id) => {
                 ensure!(self.entries.contains(id.as_str()), "entry {id} is not in memory");
                 self.remembered.push(id);

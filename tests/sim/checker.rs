@@ -9,7 +9,8 @@ use std::rc::Rc;
 use git_scrum::domain::board::{Board, MemoryBoard};
 use git_scrum::domain::invariants::check_invariants;
 use git_scrum::domain::{
-    Car, Claim, Command, Fence, Grant, Holder, LockMode, ObjectId, Operation, OperationId, Outcome, Stop, TaskId, rules,
+    Car, Changes, Claim, Command, Fence, Grant, Holder, LockMode, ObjectId, Operation, OperationId, Outcome, Stop,
+    TaskId, Timestamp, rules,
 };
 use git_scrum::ledger::{Message, RefUpdate, Snapshot, Version};
 use git_scrum::record::{Recorded, load_board, recorded_operations};
@@ -18,7 +19,7 @@ use crate::agents::{all_paths, target};
 use crate::process::Machine;
 use crate::promises::verb;
 use crate::store::Records;
-use crate::world::{BOARD, MEMORY, Moved, TARGET_REF, World};
+use crate::world::{BEATS, BOARD, MEMORY, Moved, TARGET_REF, World};
 
 /// The checkers of one run, with what they have seen so far.
 pub struct Checker {
@@ -31,6 +32,8 @@ pub struct Checker {
     pub(crate) remembered: Vec<OperationId>,
     chain: BTreeSet<Version>,
     fence: Fence,
+    /// Heartbeats that arrived at the server, by fence: when, by the true time, and by the holder's clock, and which.
+    beats: BTreeMap<Fence, Vec<(u64, Timestamp, String)>>,
     announced: BTreeSet<(ObjectId, ObjectId)>,
     landed: BTreeSet<(String, ObjectId)>,
     machines: BTreeMap<Holder, Rc<Machine>>,
@@ -69,6 +72,7 @@ impl Checker {
             remembered: Vec::new(),
             chain: BTreeSet::new(),
             fence: Fence(0),
+            beats: BTreeMap::new(),
             announced: BTreeSet::new(),
             landed: BTreeSet::new(),
             machines,
@@ -101,6 +105,9 @@ impl Checker {
         }
         if let Some(update) = find(MEMORY) {
             self.look_at_memory(world, update)?;
+        }
+        for update in moved.updates.iter().filter(|update| update.name.starts_with(BEATS)) {
+            self.look_at_beat(world, update);
         }
         if let Some(update) = find(TARGET_REF) {
             self.look_at_target(world, update, applied.as_deref(), &moved.by)?;
@@ -161,6 +168,7 @@ impl Checker {
         match rules::decide(&self.board, &recorded.operation) {
             Ok((changes, outcome)) => {
                 ensure!(outcome == recorded.outcome, "a replay gives {outcome:?}, recorded is {recorded:?}");
+                self.look_at_takeovers(world, &recorded.operation, &changes)?;
                 self.board.apply(changes);
             }
             Err(stop) => return Err(format!("a replay refuses {recorded:?}: {stop:?}")),
@@ -168,6 +176,44 @@ impl Checker {
         self.after(world, recorded)?;
         world.count(&format!("board: {}", verb(&recorded.operation.command)));
         self.operations.insert(id, (tip.clone(), recorded.clone()));
+        Ok(())
+    }
+
+    fn look_at_beat(&mut self, world: &World, update: &RefUpdate) {
+        let Some(version) = &update.new else { return };
+        let (_, alive) = world.remote.borrow().beats[version].clone();
+        for (fence, at_secs) in alive {
+            let at = Timestamp::from_secs(at_secs);
+            self.beats.entry(Fence(fence)).or_default().push((world.now_ms(), at, version.clone()));
+        }
+    }
+
+    /// Nobody loses what they hold whose heartbeat had arrived before the taker looked, unless the server hid it.
+    fn look_at_takeovers(&self, world: &World, operation: &Operation, changes: &Changes) -> Checked {
+        let listed = |fence: &Fence| operation.overdue.iter().flatten().any(|overdue| overdue.fence == *fence);
+        let grants = matches!(operation.command, Command::Claim { .. } | Command::Lock { .. });
+        let machine = &self.machines[&operation.by];
+        for fence in changes.grants.iter().filter(|(_, grant)| grant.is_none()).map(|(fence, _)| fence) {
+            let Ok(grant) = self.board.grant(*fence);
+            let Some(grant) = grant.filter(|grant| grants || (listed(fence) && !is_named(operation, grant))) else {
+                continue;
+            };
+            ensure!(listed(fence), "{grant:?} is taken, which nobody had looked at: {operation:?}");
+            world.count("board: taken over");
+            for (arrived_ms, beat, version) in self.beats.get(fence).into_iter().flatten() {
+                let hidden = (machine.name.clone(), version.clone());
+                if machine.clock(*arrived_ms) >= operation.at || world.remote.borrow().hidden.contains(&hidden) {
+                    continue;
+                }
+                world.count("board: taken over in spite of an old heartbeat");
+                let until = grant.kept_until(Some(*beat));
+                ensure!(
+                    until.is_some_and(|until| operation.at > until.plus(operation.skew)),
+                    "{grant:?} is taken at {}, and its holder was alive at {beat}: {operation:?}",
+                    operation.at
+                );
+            }
+        }
         Ok(())
     }
 
@@ -318,5 +364,17 @@ impl Checker {
     pub fn train_is_empty(&self) -> bool {
         let Ok(train) = self.board.train(&target());
         train.is_none_or(|train| train.landing.is_none()) && self.board.cars().all(|car| !car.state.is_open())
+    }
+}
+
+/// Whether an operation is about the task of this grant, or gives locks back: then it may end it on its own account.
+fn is_named(operation: &Operation, grant: &Grant) -> bool {
+    match &operation.command {
+        Command::Release { task, .. }
+        | Command::Fail { task, .. }
+        | Command::Done { task, .. }
+        | Command::Cancel { task, .. } => grant.task() == Some(task),
+        Command::Unlock { .. } => grant.task().is_none(),
+        _ => false,
     }
 }

@@ -2,7 +2,9 @@
 
 use git_scrum::domain::board::Board;
 use git_scrum::domain::planner::TrainPolicy;
-use git_scrum::domain::{Branch, Command, Grant, ObjectId, Outcome, Seconds, TaskState, Verdict, VerdictRecord};
+use git_scrum::domain::{
+    Branch, Command, Fence, Grant, ObjectId, Outcome, Seconds, TaskId, TaskState, Verdict, VerdictRecord,
+};
 use git_scrum::engine::ports::{Checks, Code, Host};
 use git_scrum::engine::{Engine, EngineError, Journal, Knowledge, NoJournal, Pass, PassSettings, SubmitRequest};
 use git_scrum::ledger::{Fault, RefUpdate, Version};
@@ -39,6 +41,7 @@ impl<'p> Invocation<'p> {
             Want::Submit(request) => invocation.submit(&request),
             Want::Remember(entry) => invocation.remember(&entry),
             Want::Work(task) => invocation.work(&task),
+            Want::Beat => invocation.beat(),
             Want::Look(task) => invocation.look(&task),
             Want::Aside => invocation.aside(),
             Want::Pass => invocation.pass(),
@@ -230,6 +233,27 @@ impl<'p> Invocation<'p> {
         let machine = &self.process.machine;
         machine.branches.borrow_mut().insert(branch.clone(), commit.clone());
         machine.reflog.borrow_mut().push(commit);
+    }
+
+    /// Sends a heartbeat, and forgets what was lost.
+    fn beat(&self) {
+        let known: Vec<(TaskId, Fence)> =
+            self.actor.mind.borrow().holds.iter().map(|(task, held)| (task.clone(), held.fence)).collect();
+        let kept = self.with_engine(|engine| engine.beat(&known));
+        let world = &self.process.world;
+        self.process.step(|| format!("is told of its heartbeat: {kept:?}"));
+        world.count(&format!("beat: {}", word(kept.as_ref().err())));
+        match kept {
+            Ok(kept) => {
+                let mut promises = world.promises.borrow_mut();
+                for lost in kept.lost {
+                    world.count("beat: lost a claim");
+                    self.actor.mind.borrow_mut().holds.remove(&lost.task);
+                    promises.fresh.push(Promise::Lost { by: self.actor.name.clone(), fence: lost.fence });
+                }
+            }
+            Err(error) => self.judge_error(&error),
+        }
     }
 
     /// Looks what became of a task that was submitted.

@@ -5,7 +5,7 @@ use git_scrum::ledger::{Fault, Offer, Outcome, RefUpdate, Version};
 
 use crate::process::Process;
 use crate::trouble::Trouble;
-use crate::world::{HOSTS, TARGET_REF, spell};
+use crate::world::{BEATS, HOSTS, TARGET_REF, spell};
 
 impl Process<'_> {
     /// Pushes: all updates or none.
@@ -98,6 +98,28 @@ impl Process<'_> {
                 Some(Offer { ref_name: name.clone(), version: Version(version), at_secs, intents })
             })
             .collect()
+    }
+
+    /// Asks for all heartbeats, and remembers what is shown.
+    pub fn fetch_beats(&self) {
+        if self.is_cut() {
+            return;
+        }
+        let mut remote = self.world.remote.borrow_mut();
+        let names: Vec<String> = remote.past.keys().filter(|name| name.starts_with(BEATS)).cloned().collect();
+        for name in names {
+            let mut shown = remote.refs.get(&name).cloned();
+            if self.world.strikes(Trouble::StaleBeat) {
+                let past = remote.past[&name].clone();
+                let back = self.world.below(past.len().min(3) as u64 + 1) as usize;
+                shown = past.iter().rev().nth(back).cloned();
+                let hidden = past.iter().rev().take(back).map(|version| (self.machine.name.clone(), version.clone()));
+                remote.hidden.extend(hidden);
+            }
+            if let Some(shown) = shown {
+                self.machine.beats.borrow_mut().insert(name, shown);
+            }
+        }
     }
 
     /// Asks the server for the version of a ledger; `seen` is what this clone knows of it.

@@ -64,6 +64,8 @@ pub struct Machine {
     pub turn: Cell<Option<u64>>,
     /// Processes that wait for theirs, by operation.
     pub waiting: RefCell<BTreeMap<String, Waiting>>,
+    /// The heartbeats it remembers: what each host's ref was when it was last shown.
+    pub beats: RefCell<BTreeMap<String, String>>,
     /// Whether it has an offer out.
     pub offered: Cell<bool>,
     /// Its branches.
@@ -101,6 +103,7 @@ impl Machine {
             memory: Cache::default(),
             turn: Cell::new(None),
             waiting: RefCell::default(),
+            beats: RefCell::default(),
             offered: Cell::new(false),
             branches: RefCell::default(),
             reflog: RefCell::default(),

@@ -1,6 +1,6 @@
 //! What processes told whoever asked: the promises that the checkers hold the board to.
 
-use git_scrum::domain::{Command, Holder, OperationId, Outcome};
+use git_scrum::domain::{Command, Fence, Holder, OperationId, Outcome};
 use git_scrum::ledger::Version;
 
 /// One answer that reached somebody.
@@ -30,6 +30,13 @@ pub enum Promise {
         asked: bool,
         /// As above.
         blind: bool,
+    },
+    /// A claim is over.
+    Lost {
+        /// Who was told.
+        by: Holder,
+        /// The fence of that claim.
+        fence: Fence,
     },
     /// An entry is in memory.
     Remembered(OperationId),

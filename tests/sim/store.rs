@@ -5,14 +5,14 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use git_scrum::ledger::{
-    Batch, ChainEntry, Fault, Intent, Key, Message, Offer, Offering, Outcome, Pending, RefUpdate, Remembered, Store,
-    Turn, Version,
+    Batch, Beat, Beating, ChainEntry, Fault, Intent, Key, Message, Offer, Offering, Outcome, Pending, RefUpdate,
+    Remembered, Store, Turn, Version,
 };
 use git_scrum::planted::{self, Bug};
 
 use crate::process::{Cache, Process, Waiting};
 use crate::trouble::Trouble;
-use crate::world::{BOARD, HOSTS, LedgerCommit, MEMORY, World};
+use crate::world::{BEATS, BOARD, HOSTS, LedgerCommit, MEMORY, World};
 
 /// How often a process looks whether it is its turn.
 const TURN_POLL_MS: u64 = 4_000;
@@ -267,6 +267,52 @@ impl Store for SimStore<'_> {
         let outcome = self.process.push_beside(&[self.own_update(old, new)], &loose)?;
         if outcome == Outcome::Applied {
             *self.cache().seen.borrow_mut() = Some(new.clone());
+        }
+        Ok(outcome)
+    }
+
+    fn refresh_with_beats(&self) -> Result<(Option<Version>, Vec<Beat>), Fault> {
+        let mut beats = self.beats_seen()?;
+        let version = self.refresh()?;
+        self.process.fetch_beats();
+        beats.extend(self.beats_seen()?);
+        Ok((version, beats))
+    }
+
+    fn beats_seen(&self) -> Result<Vec<Beat>, Fault> {
+        let remote = self.world().remote.borrow();
+        let beat = |(name, version): (&String, &String)| {
+            let (at_secs, alive) = remote.beats[version].clone();
+            Beat { ref_name: name.clone(), version: Version(version.clone()), at_secs, alive }
+        };
+        Ok(self.process.machine.beats.borrow().iter().map(beat).collect())
+    }
+
+    fn own_beat(&self) -> Option<String> {
+        Some(format!("{BEATS}{}", self.process.machine.name))
+    }
+
+    fn beat(&self, beating: &Beating<'_>) -> Result<Outcome, Fault> {
+        self.process.fill_disk("writing a heartbeat")?;
+        let name = format!("{BEATS}{}", self.process.machine.name);
+        let text = format!("{} {:?}", beating.at_secs, beating.alive);
+        let version = crate::commits::hash(&["beat", text.as_str()]).as_str().to_owned();
+        let new = (!beating.alive.is_empty()).then(|| version.clone());
+        let old = beating.old.map(|version| version.0.clone());
+        if new == old {
+            return Ok(Outcome::Applied);
+        }
+        self.world().remote.borrow_mut().beats.insert(version, (beating.at_secs, beating.alive.clone()));
+        let remove =
+            |beat: &Beat| RefUpdate { name: beat.ref_name.clone(), old: Some(beat.version.0.clone()), new: None };
+        let loose: Vec<RefUpdate> = beating.settled.iter().map(remove).collect();
+        let outcome = self.process.push_beside(&[RefUpdate { name: name.clone(), old, new: new.clone() }], &loose)?;
+        let mut seen = self.process.machine.beats.borrow_mut();
+        match (&outcome, new) {
+            (Outcome::Applied, Some(new)) => drop(seen.insert(name, new)),
+            // What it was is not known any more: the next look shows it.
+            (Outcome::Applied, None) | (Outcome::Lost { .. }, _) => drop(seen.remove(&name)),
+            _ => {}
         }
         Ok(outcome)
     }

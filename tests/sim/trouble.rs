@@ -31,6 +31,8 @@ pub enum Trouble {
     StaleTarget,
     /// A fetch gives an older offer of a host than there is, or one that was taken back.
     StaleOffer,
+    /// A fetch does not give the newest heartbeat of a host, or none.
+    StaleBeat,
     /// A process is killed.
     Crash,
     /// A process is killed between sending a push and hearing of it.
@@ -73,7 +75,7 @@ pub enum Trouble {
 
 impl Trouble {
     /// Every kind, with the most times in a thousand that it strikes where it can.
-    pub const ALL: [(Trouble, u32); 31] = [
+    pub const ALL: [(Trouble, u32); 32] = [
         (Trouble::LostPush, 80),
         (Trouble::LostAnswer, 100),
         (Trouble::LatePush, 100),
@@ -86,6 +88,7 @@ impl Trouble {
         (Trouble::StaleLedger, 250),
         (Trouble::StaleTarget, 250),
         (Trouble::StaleOffer, 250),
+        (Trouble::StaleBeat, 250),
         (Trouble::Crash, 25),
         (Trouble::CrashInPush, 80),
         (Trouble::Pause, 8),

@@ -4,7 +4,7 @@
 //! that goes wrong goes wrong on the way there or back (see `network`).
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
 use git_scrum::ledger::{Fault, Intent, RefUpdate, Remembered, Version};
@@ -18,6 +18,8 @@ use crate::trouble::{Plan, Tally, Trouble};
 pub const BOARD: &str = "refs/scrum/board";
 /// What begins the name of a host's ref.
 pub const HOSTS: &str = "refs/scrum/hosts/";
+/// What begins the name of a host's heartbeat.
+pub const BEATS: &str = "refs/scrum/beats/";
 /// The ref of project memory.
 pub const MEMORY: &str = "refs/scrum/memory";
 /// The branch that work lands on.
@@ -85,6 +87,10 @@ pub struct Remote {
     pub ledger: BTreeMap<Version, Rc<LedgerCommit>>,
     /// Every offer that anybody wrote: when, and what it asks.
     pub offers: BTreeMap<String, (u64, Vec<Intent>)>,
+    /// Every heartbeat that anybody wrote: when, and what for.
+    pub beats: BTreeMap<String, (u64, BTreeMap<u64, u64>)>,
+    /// Heartbeats that the server did not show to a machine when it asked, by its name.
+    pub hidden: BTreeSet<(String, String)>,
     /// The values each ref has had, in order.
     pub past: BTreeMap<String, Vec<String>>,
     pub(crate) in_flight: Vec<InFlight>,

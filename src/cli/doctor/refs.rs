@@ -7,9 +7,9 @@ use super::super::errors::CliError;
 use super::Args;
 use crate::domain::board::Board;
 use crate::domain::{Fence, TaskId, Timestamp};
-use crate::engine::Pass;
 use crate::engine::doctor::{self, Finding};
 use crate::engine::ports::{Code, Host};
+use crate::engine::{Pass, is_gone};
 use crate::ledger::{Fault, Store, Truth, TruthRefs};
 
 pub(super) fn examine(args: &Args, context: &Context) -> Result<Vec<Finding>, CliError> {
@@ -17,7 +17,13 @@ pub(super) fn examine(args: &Args, context: &Context) -> Result<Vec<Finding>, Cl
         return Ok(Vec::new());
     }
     let mut findings = Vec::new();
-    for (kind, check) in [("offers", offers as Check), ("saved-work", saved_work), ("candidates", candidates)] {
+    let checks = [
+        ("offers", offers as Check),
+        ("heartbeats", heartbeats),
+        ("saved-work", saved_work),
+        ("candidates", candidates),
+    ];
+    for (kind, check) in checks {
         match check(args, context) {
             Ok(found) => findings.extend(found),
             Err(Trouble::Fault(fault)) => findings.push(doctor::unasked(kind, &fault)),
@@ -78,6 +84,28 @@ fn offers(args: &Args, context: &Context) -> Result<Vec<Finding>, Trouble> {
         return Ok(vec![Finding::ok("offers", format!("{} of other hosts, none of them settled", all.len()))]);
     }
     Ok(found(&refs, args.repair, old)?)
+}
+
+/// Heartbeats of hosts that hold nothing any more.
+fn heartbeats(args: &Args, context: &Context) -> Result<Vec<Finding>, Trouble> {
+    let session = &context.session;
+    let standing = context
+        .board()?
+        .read(false, |board| Ok(board.grants()?.iter().map(|grant| grant.fence()).collect::<BTreeSet<Fence>>()));
+    let standing = standing.map_err(CliError::from)?;
+    let refs = session.truth_refs();
+    let now = session.host.now();
+    let all = refs.beats(&session.names().beats())?;
+    let mut idle = Vec::new();
+    for beat in all.iter().filter(|beat| is_gone(beat, &standing, now, doctor::LEFT_AFTER)) {
+        let age = now.since(Timestamp::from_secs(beat.at_secs));
+        let finding = doctor::idle_heartbeat(&beat.ref_name, age);
+        idle.push((finding, (beat.ref_name.clone(), beat.version.0.clone())));
+    }
+    if idle.is_empty() {
+        return Ok(vec![Finding::ok("heartbeats", format!("{} of hosts, none of them idle", all.len()))]);
+    }
+    Ok(found(&refs, args.repair, idle)?)
 }
 
 /// Work that was saved for claims that are over. It is somebody's: it goes only where that is asked for by name.

@@ -2,7 +2,6 @@
 
 use super::super::Context;
 use super::super::errors::CliError;
-use crate::domain::Timestamp;
 use crate::engine::doctor::{self, Finding};
 use crate::engine::ports::Host;
 use crate::ledger::{Store, Truth};
@@ -28,12 +27,8 @@ pub(super) fn examine(context: &Context) -> Result<Vec<Finding>, CliError> {
 }
 
 pub(super) fn clock(context: &Context) -> Result<Finding, CliError> {
-    let store = context.session.store();
-    let newest = match store.cached()? {
-        // What cannot be read has been found before.
-        Some(tip) => store.history(&tip, None, 1).ok().and_then(|chain| Some(chain.first()?.at_secs)),
-        None => None,
-    };
     let skew = context.session.settings()?.tasks.skew;
-    Ok(doctor::clock(context.session.host.now(), newest.map(Timestamp::from_secs), skew))
+    let store = context.session.store();
+    let written = doctor::written_lately(store, &store.beats_seen()?)?;
+    Ok(doctor::clock(context.session.host.now(), &written, skew))
 }

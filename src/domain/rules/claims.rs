@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use super::{
-    Ruling, become_state, cars, claim_of, close, counters, held, kept_reason, own_claim, return_to_queue, task,
+    Ruling, become_state, cars, claim_of, close, counters, expiry, held, kept_reason, own_claim, return_to_queue, task,
     wrong_state,
 };
 use crate::domain::board::{Board, Draft, OpenTasks};
@@ -14,16 +14,18 @@ use crate::domain::task::{Summary, TaskState};
 use crate::domain::{
     Branch, Command, Label, Operation, Outcome, Pattern, Priority, Refusal, Seconds, Stop, TaskId, Team, TeamName,
 };
-use crate::planted::{self, Bug};
 
 /// How many passed-over tasks are named when there is nothing to claim.
 const SKIPPED_MAX: usize = 100;
 
-pub(super) fn claim<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
+pub(super) fn claim<B: Board>(
+    draft: &mut Draft<'_, B>,
+    operation: &Operation,
+    expired: Vec<TaskId>,
+) -> Ruling<B::Fault> {
     let Command::Claim { task, team, labels, count, lease, branch_template } = &operation.command else {
         unreachable!("BUG: only a claim is decided here")
     };
-    let expired = take_back_expired(draft, operation)?;
     let wanted = Wanted {
         team: team_record(draft, team.as_ref())?,
         labels,
@@ -51,31 +53,6 @@ struct Wanted<'a> {
     /// How many more tasks the team takes; `Err`: none, and how many it has at most.
     room: Result<usize, u32>,
     count: usize,
-}
-
-/// Takes back every grant that has run out, so that what it held can be granted again. Gives the tasks.
-pub(super) fn take_back_expired<B: Board>(
-    draft: &mut Draft<'_, B>,
-    operation: &Operation,
-) -> Result<Vec<TaskId>, Stop<B::Fault>> {
-    let mut expired = Vec::new();
-    let skew = if planted::is(Bug::SkewIgnored) { Seconds(0) } else { operation.skew };
-    for grant in draft.grants()? {
-        if !grant.has_run_out(operation.at, skew) {
-            continue;
-        }
-        match &*grant {
-            Grant::Lock(lock) => draft.remove_grant(lock.fence),
-            Grant::Claim(claim) => {
-                let mut task = task(draft, &claim.task)?;
-                let reason = format!("the lease of {} ran out at {}", claim.holder, claim.lease.until());
-                return_to_queue(draft, &mut task, Some(reason))?;
-                draft.put_task(task);
-                expired.push(claim.task.clone());
-            }
-        }
-    }
-    Ok(expired)
 }
 
 fn team_record<B: Board>(draft: &Draft<'_, B>, name: Option<&TeamName>) -> Result<Option<Team>, Stop<B::Fault>> {
@@ -177,7 +154,7 @@ pub fn ready<B: Board>(
     team: Option<&TeamName>,
 ) -> Result<Vec<Summary>, Stop<B::Fault>> {
     let mut draft = Draft::new(board);
-    take_back_expired(&mut draft, operation)?;
+    expiry::take_back(&mut draft, operation)?;
     let wanted = Wanted { team: team_record(&draft, team)?, labels: &[], room: Ok(usize::MAX), count: usize::MAX };
     let grants = draft.grants()?;
     let mut ready = Vec::new();

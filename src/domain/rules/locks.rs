@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use super::claims::take_back_expired;
 use super::{Ruling, counters, kept_reason};
 use crate::domain::board::{Board, Draft};
 use crate::domain::claim::{Fence, GRANT_PATTERN_BYTES_MAX, Grant, Lease, LockMode, PathLock};
@@ -21,7 +20,6 @@ pub(super) fn lock<B: Board>(
         let what = "patterns of one lock in bytes";
         return Err(Stop::Refused(Refusal::TooLarge { what, size, size_max: GRANT_PATTERN_BYTES_MAX }));
     }
-    take_back_expired(draft, operation)?;
     for grant in draft.grants()? {
         // What one holds oneself, by a lock or by a claim, is not in one's own way.
         let own = *grant.holder() == operation.by;

@@ -5,11 +5,13 @@
 
 mod cars;
 mod claims;
+mod expiry;
 mod locks;
 mod tasks;
 mod teams;
 
 pub use claims::ready;
+pub use expiry::{OVERDUE_MAX, overdue, recovers, taken_back};
 
 use super::board::{Board, Changes, Draft};
 use super::claim::{Claim, Fence, Grant};
@@ -37,6 +39,7 @@ fn apply<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B:
         return Ok(Outcome::Board { created });
     }
     counters(draft)?;
+    let expired = expiry::take_back(draft, operation)?;
     match &operation.command {
         Command::Init { .. } => unreachable!("BUG: init was decided above"),
         Command::Add(new) => tasks::add(draft, operation, new),
@@ -45,7 +48,7 @@ fn apply<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B:
         Command::Reopen { task } => tasks::reopen(draft, task),
         Command::Block { task, reason } => tasks::block(draft, task, reason),
         Command::Unblock { task } => tasks::unblock(draft, task),
-        Command::Claim { .. } => claims::claim(draft, operation),
+        Command::Claim { .. } => claims::claim(draft, operation, expired),
         Command::Renew { task, fence, lease } => claims::renew(draft, operation, task, *fence, *lease),
         Command::Release { task, fence, reason, force } => {
             claims::release(draft, operation, task, *fence, reason.as_deref(), *force)

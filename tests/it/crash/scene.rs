@@ -331,8 +331,8 @@ impl Scene {
         say("the worktrees", git(&clone, &["worktree", "list", "--porcelain"]));
         say("the state of the clone", git(&clone, &["status", "--porcelain"]));
         say("files that are in the way", files_below(self.root(), &is_in_the_way).join("\n"));
-        // Whether others were met, and what they asked for, is remembered, and is no more than a hint.
-        let hints = ["contended-", "gathered", "offered", "swept"];
+        // Whether others were met, what they asked for, and what was spent is remembered, and is no more than a hint.
+        let hints = ["contended-", "gathered", "offered", "spent", "swept"];
         let lasting = |path: &str| !hints.iter().any(|hint| path.starts_with(hint));
         say("files of the clone's own", files_below(&clone.join(".git/scrum"), &lasting).join("\n"));
         say("temporary files", files_below(&self.root().join("tmp"), &|_| true).join("\n"));
@@ -384,7 +384,7 @@ fn name(path: &Path) -> &str {
 
 /// A lock file of git's own, for ours are locked by the system and stay; or something of ours beside git's files.
 fn is_in_the_way(path: &str) -> bool {
-    let ours = path.ends_with("/scrum/queue.lock") || path.ends_with("/scrum/cache.lock");
+    let ours = ["queue", "cache", "beat"].iter().any(|name| path.ends_with(&format!("/scrum/{name}.lock")));
     (path.ends_with(".lock") && !ours) || path.contains(".git/worktrees/") && path.contains("/scrum-")
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use git_scrum::domain::board::{Board, MemoryBoard};
+use git_scrum::domain::rules::recovers;
 use git_scrum::domain::{Branch, Changes, Command, Counters, Fence, Grant, ObjectId, Operation, Outcome, TaskState};
 
 fn counters(board: &MemoryBoard) -> Counters {
@@ -83,8 +84,16 @@ pub(super) fn check_step(
 /// Whether a grant may end by an operation: nobody loses what they hold to somebody who merely asks.
 fn may_go(grant: &Grant, operation: &Operation, outcome: &Outcome) -> bool {
     let own = *grant.holder() == operation.by;
+    let listed = operation.overdue.as_ref().map(|listed| listed.iter().find(|listed| listed.fence == grant.fence()));
+    let run_out = |beat| grant.has_run_out(beat, operation.at, operation.skew);
+    if let Some(Some(listed)) = listed
+        && recovers(&operation.command)
+        && run_out(listed.beat)
+    {
+        return true;
+    }
     match &operation.command {
-        Command::Claim { .. } | Command::Lock { .. } => grant.has_run_out(operation.at, operation.skew),
+        Command::Claim { .. } | Command::Lock { .. } => listed.is_none() && run_out(None),
         Command::Release { fence, force, .. } => *force || own || *fence == Some(grant.fence()),
         Command::Fail { fence, .. } | Command::Done { fence, .. } => own || *fence == Some(grant.fence()),
         Command::Unlock { patterns, force } => own || (*force && !patterns.is_empty()),

@@ -5,7 +5,7 @@
 use std::fmt::Debug;
 
 use git_scrum::domain::board::{Changes, Counters};
-use git_scrum::domain::claim::Lease;
+use git_scrum::domain::claim::{Lease, Overdue};
 use git_scrum::domain::command::{EjectCause, NewTask, SubmittedTask, TaskEdit};
 use git_scrum::domain::memory::{Entry, MemoryKind};
 use git_scrum::domain::train::{CarTask, Landing};
@@ -528,7 +528,12 @@ pub fn least_board() -> Changes {
 
 /// An operation that was applied.
 pub fn recorded(command: Command, outcome: Outcome) -> Recorded {
-    let operation =
-        Operation { id: id(&"01".repeat(16)), by: id("Ada Example@vm-1"), at: at(3), skew: Seconds(5), command };
-    Recorded { operation, outcome }
+    let (id, by) = (id(&"01".repeat(16)), id("Ada Example@vm-1"));
+    Recorded { operation: Operation { id, by, at: at(3), skew: Seconds(5), overdue: None, command }, outcome }
+}
+
+/// The same of an asker who had looked for what has run out.
+pub fn looked(command: Command, outcome: Outcome, overdue: Vec<Overdue>) -> Recorded {
+    let recorded = recorded(command, outcome);
+    Recorded { operation: Operation { overdue: Some(overdue), ..recorded.operation }, ..recorded }
 }
