@@ -20,15 +20,18 @@ use crate::domain::{Command, Fence, Grant, Holder, Refusal, Seconds, TaskId, Tas
 use crate::ledger::{Beat, Beating, Outcome as Published, Store, Version};
 
 /// How old a heartbeat of a host that holds nothing any more is when others remove it.
-pub const GONE_AFTER: Seconds = Seconds(86_400);
+const GONE_AFTER: Seconds = Seconds(86_400);
 /// How often a heartbeat is tried that meets another in the name of the same host, as of a clone that was copied.
 const ATTEMPTS_MAX: u32 = 5;
+
+/// A grant with the time until which it is kept; `None`: as long as the train has it.
+pub type Held = (Rc<Grant>, Option<Timestamp>);
 
 /// What came of a heartbeat.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Kept {
-    /// What the asker holds, each with the time until which it is kept; `None`: as long as the train has it.
-    pub held: Vec<(Rc<Grant>, Option<Timestamp>)>,
+    /// What the asker holds.
+    pub held: Vec<Held>,
     /// Claims that are not the asker's any more.
     pub lost: Vec<LostClaim>,
 }
@@ -133,37 +136,21 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             let (version, beats) = self.store.refresh_with_beats()?;
             let version = version.ok_or(Refusal::NoBoard)?;
             let grants = self.grants_at(&version)?;
-            let lost = self.lost(&version, &grants, known)?;
+            let lost = self.lost(&version, &grants, &latest(&beats), known)?;
             let standing: BTreeSet<Fence> = grants.iter().map(|grant| grant.fence()).collect();
             let now = self.host.now();
-            // What the truth shows now comes last. What other holders in this clone said goes on being true.
-            let own: Vec<&Beat> = beats.iter().filter(|beat| beat.ref_name == own_ref).collect();
-            let mut alive: BTreeMap<u64, u64> = BTreeMap::new();
-            for (fence, at_secs) in own.iter().flat_map(|beat| &beat.alive) {
-                if standing.contains(&Fence(*fence)) {
-                    let known = alive.entry(*fence).or_default();
-                    *known = (*known).max(*at_secs);
-                }
-            }
-            let mut held = Vec::new();
-            for grant in grants.iter().filter(|grant| *grant.holder() == self.who) {
-                let fence = grant.fence();
-                let mut at = None;
-                if grant.until().is_some() {
-                    // A clock that is behind must not shorten what was promised.
-                    let known = alive.entry(fence.0).or_default();
-                    *known = now.as_secs().max(*known);
-                    at = Some(Timestamp::from_secs(*known));
-                }
-                held.push((Rc::clone(grant), grant.kept_until(at)));
-            }
-            let is_settled = |beat: &&Beat| beat.ref_name != own_ref && is_gone(beat, &standing, now, GONE_AFTER);
-            let settled: Vec<Beat> = beats.iter().filter(is_settled).cloned().collect();
+            let (own, others): (Vec<Beat>, Vec<Beat>) = beats.into_iter().partition(|beat| beat.ref_name == own_ref);
+            let (held, alive) = self.alive(&grants, latest(&own), now);
+            let settled: Vec<Beat> =
+                others.into_iter().filter(|beat| is_gone(beat, &standing, now, GONE_AFTER)).collect();
+            // What the truth shows now comes last.
             let old = own.last().map(|beat| &beat.version);
             let beating = Beating { old, alive: &alive, at_secs: now.as_secs(), settled: &settled };
             match self.store.beat(&beating)? {
                 Published::Applied => {
-                    self.journal.beaten();
+                    if old.is_some() || !alive.is_empty() {
+                        self.journal.beaten();
+                    }
                     return Ok(Kept { held, lost });
                 }
                 Published::Lost { .. } if attempt < ATTEMPTS_MAX => {
@@ -175,11 +162,31 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         unreachable!("BUG: the last attempt is answered")
     }
 
+    /// What the asker holds, with until when; and what this host is alive for at `now`: all of that, and whatever other
+    /// holders of the same host were alive for when they said so, which goes on being true.
+    fn alive(&self, grants: &[Rc<Grant>], said: Beats, now: Timestamp) -> (Vec<Held>, BTreeMap<u64, u64>) {
+        let (mut held, mut alive) = (Vec::new(), BTreeMap::new());
+        for grant in grants {
+            let said = said.get(&grant.fence()).copied();
+            let own = *grant.holder() == self.who;
+            // A clock that is behind must not shorten what was promised.
+            let at = if own { Some(said.map_or(now, |said| said.max(now))) } else { said };
+            if let (Some(_), Some(at)) = (grant.until(), at) {
+                alive.insert(grant.fence().0, at.as_secs());
+            }
+            if own {
+                held.push((Rc::clone(grant), grant.kept_until(at)));
+            }
+        }
+        (held, alive)
+    }
+
     /// Which of the claims that the asker believes to have are over, unless the work has landed or was finished.
     fn lost(
         &self,
         version: &Version,
         grants: &[Rc<Grant>],
+        beats: &Beats,
         known: &[(TaskId, Fence)],
     ) -> Result<Vec<LostClaim>, EngineError> {
         let mut lost = Vec::new();
@@ -190,7 +197,8 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             }
             let Some(task) = self.read_at(version, |board| Ok(board.task(id)?))? else { continue };
             let present = grants.iter().find(|grant| Some(grant.fence()) == task.summary.claim);
-            let present = present.map(|grant| (grant.holder().clone(), grant.fence(), grant.until()));
+            let until = |grant: &Grant| grant.kept_until(beats.get(&grant.fence()).copied());
+            let present = present.map(|grant| (grant.holder().clone(), grant.fence(), until(grant)));
             let state = task.summary.state;
             if !state.satisfies() {
                 lost.push(LostClaim { task: id.clone(), fence: *fence, state, present });

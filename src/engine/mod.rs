@@ -17,7 +17,7 @@ mod verify;
 
 pub use board::{Asked, Engine};
 pub use error::EngineError;
-pub use heartbeat::{GONE_AFTER, Kept, LostClaim, is_gone, latest};
+pub use heartbeat::{Kept, LostClaim, is_gone, latest};
 pub use journal::{Journal, NoJournal, Resumed};
 pub use knowledge::{Knowledge, NewEntry};
 pub use pass::{Pass, PassEvent, PassReport, PassSettings};

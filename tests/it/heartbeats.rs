@@ -47,7 +47,12 @@ fn whoever_only_sends_heartbeats_keeps_what_they_hold_until_these_stop() {
     assert_eq!((&renewed["renewed"][0]["until"], &renewed["renewed"][1]["until"]), (&until, &until), "{renewed}");
     assert_eq!((texts(&renewed["renewed"][1]["patterns"], None), &renewed["lost"]), (vec!["docs".into()], &json!([])));
     assert_eq!(world.remote_ref(BOARD), board, "a heartbeat leaves the board alone");
-    assert_eq!(beats(&world).len(), 1);
+    let [own] = &beats(&world)[..] else { panic!("one host has sent heartbeats: {:?}", beats(&world)) };
+    let said = world.sandbox.git(world.remote().bare(), &["log", "--format=%B", own]);
+    assert_eq!(said.trim_end(), "heartbeat 2\n\nScrum-Alive: 1 1767262080\nScrum-Alive: 2 1767262080");
+    // Whatever else anybody leaves there says nothing.
+    world.sandbox.git(&b, &["push", "-q", "origin", "origin/main:refs/scrum/beats/code", "HEAD:refs/scrum/beats/a-b"]);
+    world.sandbox.git(&b, &["push", "-q", "origin", "HEAD^{tree}:refs/scrum/beats/tree"]);
     // By the board both leases ran out at 10:10.
     let held = ask_as(&world, &b, "bob", "10:18:05", &["claim", "1"]).error(3);
     assert_eq!((&held["holder"], &held["until"]), (&json!("ann"), &until));
@@ -135,6 +140,30 @@ fn a_server_that_takes_no_heartbeats_is_named() {
     assert!(error["ref"].as_str().expect("a ref").starts_with("refs/scrum/beats/"), "{error}");
     // What there is on the board is there all the same.
     ask_as(&world, &a, "ann", "10:02:00", &["renew", "1"]).data();
+}
+
+#[test]
+fn nobody_asks_for_heartbeats_unless_something_has_run_out_by_all_that_was_heard() {
+    let (world, a, b) = world_of(&["1"]);
+    ask_as(&world, &a, "ann", "10:00:00", &["claim", "1", "--lease", "10m"]).data();
+    ask_as(&world, &b, "bob", "10:00:00", &["list"]).data();
+    ask_as(&world, &a, "ann", "10:08:00", &["renew"]).data();
+    let trace = world.sandbox.path("trace");
+    // How often git has fetched and pushed for one more task.
+    let transfers = |time: &str, title: &str| {
+        let mut command = world.command(&b, &["add", title, "--json"]);
+        command.env("SCRUM_HOLDER", "bob").env("SCRUM_NOW", format!("2026-01-01T{time}Z")).env("GIT_TRACE", &trace);
+        answer(&mut command).data();
+        let said = std::fs::read_to_string(&trace).expect("git has left a trace");
+        std::fs::remove_file(&trace).expect("the trace is ours");
+        ["fetch", "push"].map(|verb| said.matches(&format!("built-in: git {verb} ")).count())
+    };
+    assert_eq!(transfers("10:10:05", "Before"), [0, 1]);
+    assert_eq!(transfers("10:10:06", "By the board it has run out"), [1, 1]);
+    assert_eq!(transfers("10:18:05", "It was heard of"), [0, 1]);
+    assert_eq!(transfers("10:18:06", "That has run out, too"), [1, 1]);
+    assert_eq!(transfers("10:18:07", "It is gone"), [0, 1]);
+    assert_eq!(state_of(&world, &b, "1"), "queued");
 }
 
 #[test]
