@@ -26,6 +26,8 @@ pub struct Entry {
     pub answer: Answer,
     /// The tasks that were taken back for it.
     pub expired: Vec<String>,
+    /// The fences that its asker had found to have run out: what it may take back.
+    pub overdue: Vec<u64>,
 }
 
 impl Entry {
@@ -166,7 +168,10 @@ fn entry(version: &str, record: &Value) -> Result<Option<Entry>, String> {
         _ => return Err(odd()),
     };
     let expired = outcome.get("expired").and_then(Value::as_array).into_iter().flatten();
+    let overdue = operation.get("overdue").and_then(Value::as_array).into_iter().flatten();
+    let fence_of = |listed: &Value| listed.as_str()?.split(' ').next()?.parse().ok();
     Ok(Some(Entry {
+        overdue: overdue.filter_map(fence_of).collect(),
         version: version.to_owned(),
         id: word(operation.get("id")).ok_or_else(odd)?,
         by: word(operation.get("by")).ok_or_else(odd)?,

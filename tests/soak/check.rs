@@ -67,19 +67,24 @@ fn replay(chain: &[Entry]) -> Result<Vec<Claimable>, String> {
             return wrong("applied twice");
         }
         if !entry.is_refused() {
-            if matches!(entry.ask, Ask::Claim { .. } | Ask::Lock { .. }) {
-                locks = locks.taken_back(entry.at);
-                let mut expired = BTreeSet::new();
-                for (id, task) in &mut tasks {
-                    if let Some(free) = task.taken_back(entry.at) {
-                        *task = free;
-                        expired.insert(*id);
-                    }
+            // Whatever is asked takes back what its asker had found to have run out, but for what it is about.
+            if !matches!(entry.ask, Ask::Unlock { .. }) {
+                let left = locks.taken_back(entry.at);
+                locks.0.retain(|fence, _| left.0.contains_key(fence) || !entry.overdue.contains(fence));
+            }
+            let mut expired = BTreeSet::new();
+            for (id, task) in &mut tasks {
+                if let Some(free) = task.taken_back(entry.at)
+                    && entry.overdue.contains(&task.fence)
+                    && !entry.ask.goes_on_with(id)
+                {
+                    *task = free;
+                    expired.insert(*id);
                 }
-                let told: BTreeSet<&str> = entry.expired.iter().map(String::as_str).collect();
-                if matches!(entry.ask, Ask::Claim { .. }) && told != expired {
-                    return wrong(&format!("{expired:?} had run out"));
-                }
+            }
+            let told: BTreeSet<&str> = entry.expired.iter().map(String::as_str).collect();
+            if matches!(entry.ask, Ask::Claim { .. }) && told != expired {
+                return wrong(&format!("{expired:?} had run out"));
             }
             if let Some(fence) = entry.answer.granted() {
                 if fence != last_fence + 1 {

@@ -74,6 +74,12 @@ impl Ask {
         }
     }
 
+    /// Whether it is about the claim of this task: whose lease ran out may go on as long as nobody else has it.
+    pub fn goes_on_with(&self, id: &str) -> bool {
+        let claim = matches!(self, Ask::Renew { .. } | Ask::Release { .. } | Ask::Fail { .. } | Ask::Done { .. });
+        claim && self.task() == Some(id)
+    }
+
     /// Whether it is about locks and not about a task.
     pub fn is_about_locks(&self) -> bool {
         matches!(self, Ask::Lock { .. } | Ask::Unlock { .. })

@@ -2,7 +2,7 @@
 //!
 //! Written from the manual and not from the program, so that a slip of the program's rules is not repeated here. Time
 //! comes in as bounds: a lease that has run out may have been taken back by anybody since, by an operation that the
-//! history of this one task does not show; a claim takes back what has run out before it was begun.
+//! history of this one task does not show; nobody is refused for what had run out before they asked.
 
 use std::collections::BTreeMap;
 use std::hash::Hash;
@@ -27,7 +27,7 @@ pub struct Task {
     pub state: State,
     failures: u32,
     /// The last fence it was granted under.
-    fence: u64,
+    pub fence: u64,
 }
 
 /// What a task is, with what hangs on that.
@@ -252,7 +252,8 @@ impl Model for Locks {
         let (begun, ended) = (operation.begun.clock, operation.ended.clock);
         let mut moments: Vec<i64> =
             self.0.values().map(|lock| lock.until + SKEW + 1).filter(|at| *at <= ended).collect();
-        if matches!(operation.ask, Ask::Lock { .. }) {
+        // Whoever is refused had looked; whoever is not may have had no need to.
+        if matches!(operation.ask, Ask::Lock { .. }) && !operation.answer.is_applied() {
             moments.retain(|at| *at > begun);
             moments.push(begun);
         } else {
