@@ -63,11 +63,17 @@ pub enum Bug {
     RewindUnnoticed,
     /// A board that vanished is taken for one that never was: the same.
     VanishedIsEmpty,
+    /// A checkpoint names the versions it replaced without their operations.
+    FoldForgetsOperations,
+    /// A checkpoint replaces whatever there is, not the version that it was made of.
+    FoldUnleased,
+    /// A board that begins with a checkpoint is taken for one that goes on from anything.
+    CheckpointUnchecked,
 }
 
 impl Bug {
     /// Every one of them.
-    pub const ALL: [Bug; 25] = [
+    pub const ALL: [Bug; 28] = [
         Bug::NoNonce,
         Bug::UnknownIsApplied,
         Bug::UnknownIsLost,
@@ -93,6 +99,9 @@ impl Bug {
         Bug::VerdictOfAnotherTree,
         Bug::RewindUnnoticed,
         Bug::VanishedIsEmpty,
+        Bug::FoldForgetsOperations,
+        Bug::FoldUnleased,
+        Bug::CheckpointUnchecked,
     ];
 }
 

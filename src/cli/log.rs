@@ -6,7 +6,7 @@ use super::errors::{CliError, exit};
 use super::output::Reply;
 use super::{Context, view};
 use crate::domain::{Refusal, Timestamp};
-use crate::engine::{Astray, verify};
+use crate::engine::{Astray, Beginning, verify};
 use crate::ledger::{GitStore, Message, Store};
 
 /// Show what happened on the board, the latest first
@@ -42,11 +42,22 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
 }
 
 fn verified(store: &GitStore, current: bool) -> Result<Reply, CliError> {
-    let (count, astray) = verify(store, |parent, batch, version| store.makes(parent, batch, version))?;
-    match astray {
+    let verified = verify(store, |parent, batch, version| store.makes(parent, batch, version))?;
+    let count = verified.count;
+    match verified.astray {
         None => {
-            let text = format!("{count} versions, each what its operations give.\n");
-            Ok(Reply::new(json!({ "verified": count, "current": current }), text))
+            let mut text = format!("{count} versions, each what its operations give.\n");
+            let mut data = json!({ "verified": count, "current": current });
+            if let Some(Beginning { checkpoint, replaced, compared }) = verified.beginning {
+                let (first, last) = (view::short(&checkpoint.0), view::short(&replaced.0));
+                text.push_str(&match compared {
+                    true => format!("They begin with the checkpoint {first}, which holds what {last} held.\n"),
+                    false => format!("They begin with the checkpoint {first}; {last}, which it replaced, is gone.\n"),
+                });
+                let checkpoint = json!({ "version": checkpoint.0, "replaced": replaced.0, "compared": compared });
+                view::merge(&mut data, json!({ "checkpoint": checkpoint }));
+            }
+            Ok(Reply::new(data, text))
         }
         Some(Astray { version, what }) => {
             let message = format!("version {version} of the board is astray: {what}");

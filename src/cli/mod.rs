@@ -7,6 +7,7 @@ mod claim;
 mod demo;
 mod doctor;
 mod errors;
+mod gc;
 mod generate;
 mod init;
 mod list;
@@ -86,6 +87,7 @@ enum Verb {
     Status(status::Args),
     Log(log::Args),
     Doctor(doctor::Args),
+    Gc(gc::Args),
     #[command(subcommand)]
     Memory(memory::Verb),
     Demo(demo::Args),
@@ -175,6 +177,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Status(args) => status::run(&args, &context),
         Verb::Log(args) => log::run(&args, &context),
         Verb::Doctor(args) => doctor::run(&args, &context),
+        Verb::Gc(args) => gc::run(&args, &context),
         Verb::Memory(verb) => memory::run(&verb, &context),
         Verb::Init(_) | Verb::Demo(_) | Verb::Completions(_) | Verb::Man(_) => {
             unreachable!("BUG: performed above, for it needs no board")

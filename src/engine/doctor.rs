@@ -8,7 +8,7 @@ use crate::domain::invariants::check_invariants;
 use crate::domain::train::Landing;
 use crate::domain::{Branch, CarId, Fence, Seconds, TaskId, Timestamp};
 use crate::ledger::{
-    Beat, ChainEntry, Fault, Message, Outcome, SETTLED_SECS, Side, Snapshot, Standing, Store, Version,
+    Beat, ChainEntry, Fault, Message, Outcome, SETTLED_SECS, Side, Snapshot, Standing, Store, Version, in_person,
 };
 use crate::record::load_board;
 
@@ -20,6 +20,8 @@ const OFFER_AGE_MAX: Seconds = Seconds(86_400);
 const GIT_MIN: (u32, u32) = (2, 38);
 /// How many versions are looked at for clocks that are wrong: a command's own, and those that it met.
 const VERSIONS_LOOKED_AT: usize = 4;
+/// How many versions a ledger may have before it is worth a word.
+const CHAIN_MAX: usize = 20_000;
 /// How many things that are wrong with records are named.
 const NAMED_MAX: usize = 10;
 
@@ -125,6 +127,19 @@ impl Finding {
 
 // ---------------------------------------------------------------------------------------------------------------------
 // Ledgers
+
+/// A ledger that is all that this clone has seen.
+pub fn whole(kind: &'static str, place: &str, chain: &[ChainEntry]) -> Finding {
+    let count = in_person(chain);
+    let first = chain[..count].last();
+    let folded = first.is_some_and(|first| Message::replaced_in(&first.message).is_some());
+    let since = if folded { " from its checkpoint on" } else { "" };
+    let what = format!("{}{since} at {place}, and all that this clone has seen", versions(count));
+    if count <= CHAIN_MAX {
+        return Finding::ok(kind, what);
+    }
+    Finding::warning(kind, format!("{what}: each new clone downloads them all"), "git scrum gc")
+}
 
 /// A ledger that went back, took another way or vanished. `kept_as` is where versions that only the truth has would be
 /// kept if the ledger was restored.
@@ -424,6 +439,24 @@ mod tests {
             assert!(finding.what.contains(words) && finding.next.contains(next), "{finding:?}");
             assert!(finding.breach && finding.is_left());
         }
+    }
+
+    #[test]
+    fn a_long_chain_is_worth_a_word_until_it_is_folded() {
+        let entry = |n: usize, message: &str| ChainEntry {
+            version: Version(format!("{n:040x}")),
+            parent: None,
+            message: message.to_owned(),
+            at_secs: 0,
+        };
+        let mut chain: Vec<ChainEntry> = (0..=CHAIN_MAX).map(|n| entry(n, "add 1")).collect();
+        assert_eq!(whole("board", "origin", &chain[1..]).severity, Severity::Ok);
+        let found = whole("board", "origin", &chain);
+        assert_eq!((found.severity, found.next.as_str()), (Severity::Warning, "git scrum gc"));
+        chain[1] = entry(1, "checkpoint\n\nScrum-Checkpoint: 00ff\n");
+        let found = whole("board", "origin", &chain);
+        assert_eq!(found.severity, Severity::Ok);
+        assert!(found.what.starts_with("2 versions from its checkpoint on"), "{found:?}");
     }
 
     #[test]

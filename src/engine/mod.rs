@@ -6,6 +6,7 @@
 mod board;
 pub mod doctor;
 mod error;
+mod gc;
 mod heartbeat;
 mod intents;
 mod journal;
@@ -17,9 +18,10 @@ mod verify;
 
 pub use board::{Asked, Engine};
 pub use error::EngineError;
+pub use gc::{Folded, KEPT_FOR, KEPT_VERSIONS, gc};
 pub use heartbeat::{Kept, LostClaim, is_gone, latest};
 pub use journal::{Journal, NoJournal, Resumed};
 pub use knowledge::{Knowledge, NewEntry};
 pub use pass::{Pass, PassEvent, PassReport, PassSettings};
 pub use submit::{SubmitRequest, Submitted};
-pub use verify::{Astray, verify};
+pub use verify::{Astray, Beginning, Verified, verify};

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::{Fault, Place, Refs};
+use super::{Fault, Outcome, Place, RefUpdate, Refs};
 use crate::failpoint;
 use crate::git::{Git, Output};
 
@@ -48,6 +48,17 @@ impl Cache {
     /// Sets a cache ref, whatever it was.
     pub fn set(&self, name: &str, new: &str) -> Result<(), Fault> {
         self.alone(|| self.unstuck(&[name], || self.refs.set(name, new), |result| hindered(result.as_ref().err())))?
+    }
+
+    /// Sets a cache ref from `old` to `new`; where it is not at `old` any more, it stays what it is.
+    pub fn replace(&self, name: &str, old: &str, new: &str) -> Result<(), Fault> {
+        let update = RefUpdate { name: name.to_owned(), old: Some(old.to_owned()), new: Some(new.to_owned()) };
+        let replace = || self.refs.transact(std::slice::from_ref(&update));
+        let locked = |result: &Result<Outcome, Fault>| matches!(result, Ok(Outcome::Locked { .. }));
+        match self.alone(|| self.unstuck(&[name], replace, locked))?? {
+            Outcome::Applied | Outcome::Lost { .. } => Ok(()),
+            other => Err(Fault::io(format!("cannot set {name}"), format!("{other:?}"))),
+        }
     }
 
     /// Removes a cache ref, if it is there.

@@ -13,7 +13,7 @@ use crate::planted::{self, Bug};
 const LAPSED_AFTER: usize = 1_000;
 /// How old an offer must be, in seconds, before somebody else removes it: its owner mostly has the next one ready.
 pub const SETTLED_SECS: u64 = 60;
-/// How many versions are read at once in search of the base of an intent.
+/// How many versions are read at first in search of the base of an intent.
 const CHUNK: usize = 8;
 
 /// An operation that whoever publishes next may apply in the place of the one who asked.
@@ -85,6 +85,8 @@ pub(super) enum Fate {
 /// The newest part of a chain, read as far back as the questions go.
 pub(super) struct Recent<'a, S: Store> {
     store: &'a S,
+    tip: Version,
+    /// The version behind the last of `entries`.
     next: Option<Version>,
     entries: Vec<ChainEntry>,
 }
@@ -92,7 +94,7 @@ pub(super) struct Recent<'a, S: Store> {
 impl<'a, S: Store> Recent<'a, S> {
     /// The chain that ends with `tip`.
     pub(super) fn new(store: &'a S, tip: &Version) -> Self {
-        Recent { store, next: Some(tip.clone()), entries: Vec::new() }
+        Recent { store, tip: tip.clone(), next: Some(tip.clone()), entries: Vec::new() }
     }
 
     /// What became of an intent.
@@ -119,8 +121,10 @@ impl<'a, S: Store> Recent<'a, S> {
                     self.next = Some(next);
                     return Ok(Some(looked_at));
                 }
-                Some(next) if looked_at < lapsed_after => {
-                    self.entries.extend(self.store.history(&next, None, CHUNK)?);
+                Some(_) if looked_at < lapsed_after => {
+                    // From the tip again, and twice as far: from a version that a checkpoint only names nothing leads
+                    // on.
+                    self.entries = self.store.history(&self.tip, None, CHUNK.max(2 * looked_at))?;
                     self.next = self.entries.last().and_then(|entry| entry.parent.clone());
                 }
                 next => {

@@ -3,6 +3,7 @@
 //! With a remote, the remote's ref is the truth; `refs/scrum/remotes/<remote>/…` remembers the last version seen and
 //! is never pushed. Fetches are never forced, so a remote ref that went backwards is noticed by git itself and
 //! reported.
+//! Only a tip that follows what was seen by way of a checkpoint is set by force, from exactly that.
 //! Without a remote the local ref is the truth, and is updated durably.
 
 #![expect(clippy::disallowed_methods, reason = "an adapter: it owns the files of the clone's state directory")]
@@ -21,7 +22,7 @@ use super::hosts::{read_offer, write_offer};
 use super::waiting::{Seat, WaitingRoom};
 use super::{
     Author, Batch, Beat, Beating, Cache, ChainEntry, Fault, Intent, Key, Message, Objects, Offer, Offering, Outcome,
-    Pending, Place, RefUpdate, Refs, Remembered, Store, Turn, VALUE_BYTES_MAX, Version,
+    Pending, Place, RefUpdate, Refs, Remembered, Store, Turn, VALUE_BYTES_MAX, Version, checkpoint,
 };
 use crate::failpoint;
 use crate::git::transfer::{PushReport, RefOutcome};
@@ -266,6 +267,9 @@ impl GitStore {
             if !backwards(&output) {
                 break;
             }
+            if let Some(tip) = self.accept()? {
+                return Ok(Some(tip));
+            }
             std::thread::sleep(wait);
             output = self.cache.fetch(url, &refspecs)?;
         }
@@ -284,6 +288,60 @@ impl GitStore {
             }
             (cause, _) => Err(transfer_fault(name, cause, &failure::telling_line(&said))),
         }
+    }
+
+    /// The version that the truth has, if it follows what this clone has seen by way of a checkpoint. It is the cached
+    /// one from then on.
+    fn accept(&self) -> Result<Option<Version>, Fault> {
+        let (Some(seen), Some(there)) = (self.cached()?, self.there()?) else { return Ok(None) };
+        if checkpoint::leads_to(&self.history(&seen, Some(&there), usize::MAX)?, &there) {
+            // One that was seen already. There is no need to bring its archives here to know that.
+            return Ok(None);
+        }
+        let tip = match checkpoint::follows(self, &there, &seen) {
+            Ok(true) => there,
+            // Whatever somebody has put there, it is no ledger that follows.
+            Ok(false) | Err(Fault::Integrity { .. }) => return Ok(None),
+            Err(fault) => return Err(fault),
+        };
+        // The replaced versions since then, too: whoever is in the middle of something may find its operation applied
+        // in one of them, and reads there what came of it.
+        for entry in self.history(&tip, Some(&seen), usize::MAX)? {
+            let Some(replaced) = Message::replaced_in(&entry.message).map(|id| Version(id.to_owned())) else {
+                continue;
+            };
+            if self.bring(&replaced)? && !self.holds_what_it_replaced(&entry.version, &replaced)? {
+                let checkpoint = entry.version;
+                return Err(Fault::integrity(format!("{checkpoint} does not hold what {replaced} held")));
+            }
+        }
+        // Lost to another process of this clone, that has seen the same or more.
+        self.cache.replace(&self.tracking, &seen.0, &tip.0)?;
+        self.cached()
+    }
+
+    /// Whether a checkpoint holds what the version held that it replaced, but for its list.
+    fn holds_what_it_replaced(&self, checkpoint: &Version, replaced: &Version) -> Result<bool, Fault> {
+        let nothing = Batch::default();
+        Ok(self.objects.write_tree(Some(&checkpoint.0), &nothing)?
+            == self.objects.write_tree(Some(&replaced.0), &nothing)?)
+    }
+
+    /// What the truth has at this moment, brought here into no ref: it may be nobody's ledger, and must not be taken
+    /// for what was seen.
+    pub(super) fn there(&self) -> Result<Option<Version>, Fault> {
+        let Truth::Remote { name, url } = &self.truth else { return self.cached() };
+        let listed = self.git.list_remote(url, &[&self.ref_name]).map_err(|error| Fault::io("listing refs", error))?;
+        let listed = listed.map_err(|(cause, said)| transfer_fault(name, cause, &said))?;
+        let Some((_, there)) = listed.into_iter().find(|(found, _)| *found == self.ref_name) else { return Ok(None) };
+        if !self.objects.has(&there) {
+            let output = self.cache.fetch(url, std::slice::from_ref(&self.ref_name))?;
+            if !output.success() {
+                let said = output.stderr_text();
+                return Err(transfer_fault(name, failure::cause(&said), &failure::telling_line(&said)));
+            }
+        }
+        Ok(Some(Version(there)))
     }
 
     fn publish_to_remote(&self, url: &str, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
@@ -332,6 +390,13 @@ impl GitStore {
             Cause::NoSuchRef | Cause::Unclear => Ok(Outcome::Unknown { reason: report.said.clone() }),
         }
     }
+}
+
+/// Where a version of the ledger at `ref_name` is kept that a checkpoint replaced, with all before it. Each has a ref
+/// of its own: a commit that had all archives for its parents could only be made by whoever has downloaded them.
+pub fn archive_ref(ref_name: &str, replaced: &Version) -> String {
+    let (directory, ledger) = ref_name.rsplit_once('/').unwrap_or(("refs", ref_name));
+    format!("{directory}/archive/{ledger}-{replaced}")
 }
 
 /// The ref of this clone that remembers what `ref_name` was at `truth`.
@@ -519,7 +584,47 @@ impl Store for GitStore {
     }
 
     fn history(&self, tip: &Version, until: Option<&Version>, count_max: usize) -> Result<Vec<ChainEntry>, Fault> {
-        self.objects.chain(&tip.0, until.map(|version| version.0.as_str()), count_max)
+        let mut entries = self.objects.chain(&tip.0, until.map(|version| version.0.as_str()), count_max)?;
+        checkpoint::go_on(&mut entries, until, count_max, |version, key| self.get(version, key))?;
+        Ok(entries)
+    }
+
+    fn write_checkpoint(&self, tip: &Version, list: &Batch, message: &str, at_secs: u64) -> Result<Version, Fault> {
+        let tree = self.objects.write_tree(Some(&tip.0), list)?;
+        Ok(Version(self.objects.write_commit(&tree, &[], &self.author, message, at_secs)?))
+    }
+
+    fn replace(&self, tip: &Version, checkpoint: &Version) -> Result<Outcome, Fault> {
+        let name = archive_ref(&self.ref_name, tip);
+        let archive = RefUpdate { name, old: None, new: Some(tip.0.clone()) };
+        if self.truth != Truth::Local {
+            // One that is there already is left out by git, without a look at its lease.
+            match self.publish(Some(tip), checkpoint, std::slice::from_ref(&archive))? {
+                Outcome::NotAtomic => {}
+                outcome => return Ok(outcome),
+            }
+        }
+        // Refs that cannot move together: the archive first, or a kill in between could lose what it keeps.
+        if self.truth != Truth::Local || self.refs.read(&archive.name)?.is_none() {
+            match self.publish_updates(&[archive])? {
+                Outcome::Applied => {}
+                outcome => return Ok(outcome),
+            }
+        }
+        self.publish(Some(tip), checkpoint, &[])
+    }
+
+    fn bring(&self, replaced: &Version) -> Result<bool, Fault> {
+        let (Truth::Remote { name, url }, false) = (&self.truth, self.objects.has(&replaced.0)) else {
+            return Ok(self.objects.has(&replaced.0));
+        };
+        let output = self.cache.fetch(url, &[archive_ref(&self.ref_name, replaced)])?;
+        let said = output.stderr_text();
+        match failure::cause(&said) {
+            _ if output.success() => Ok(self.objects.has(&replaced.0)),
+            Cause::NoSuchRef => Ok(false),
+            cause => Err(transfer_fault(name, cause, &failure::telling_line(&said))),
+        }
     }
 
     fn remembered(&self) -> Option<&Remembered> {

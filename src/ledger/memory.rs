@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::ops::{Bound, ControlFlow};
 use std::rc::Rc;
 
-use super::{Batch, ChainEntry, Fault, Key, Message, Outcome, RefUpdate, Store, Version};
+use super::{Batch, ChainEntry, Fault, Key, Message, Outcome, RefUpdate, Store, Version, archive_ref, checkpoint};
 
 #[derive(Clone)]
 struct Commit {
@@ -65,16 +65,11 @@ impl MemoryRemote {
         found.ok_or_else(|| Fault::integrity(format!("version {version} is missing")))
     }
 
-    fn is_ancestor(&self, old: &Version, new: &Version) -> bool {
-        let commits = self.commits.borrow();
-        let mut at = Some(new.clone());
-        while let Some(version) = at {
-            if version == *old {
-                return true;
-            }
-            at = commits.get(&version).and_then(|commit| commit.parent.clone());
-        }
-        false
+    fn add(&self, version: Version, commit: Commit) -> Version {
+        let known = self.commits.borrow_mut().insert(version.clone(), commit);
+        // The nonce makes every attempt a version of its own, as the hash does in git.
+        assert!(known.is_none(), "BUG: nonce {version} was used twice");
+        version
     }
 }
 
@@ -109,17 +104,17 @@ impl Store for MemoryClone {
 
     fn refresh(&self) -> Result<Option<Version>, Fault> {
         let tip = self.remote.read_ref(&self.ref_name).map(Version);
-        let mut seen = self.seen.borrow_mut();
-        match (&*seen, &tip) {
+        let seen = self.seen.borrow().clone();
+        match (&seen, &tip) {
             (Some(old), None) => {
                 return Err(Fault::integrity(format!("{} vanished; it was at {old}", self.ref_name)));
             }
-            (Some(old), Some(new)) if !self.remote.is_ancestor(old, new) => {
+            (Some(old), Some(new)) if !checkpoint::follows(self, new, old)? => {
                 return Err(Fault::integrity(format!("{} went back from {old} to {new}", self.ref_name)));
             }
             _ => {}
         }
-        seen.clone_from(&tip);
+        self.seen.borrow_mut().clone_from(&tip);
         Ok(tip)
     }
 
@@ -158,19 +153,15 @@ impl Store for MemoryClone {
             Some(parent) => (*self.remote.commit(parent)?.tree).clone(),
             None => BTreeMap::new(),
         };
+        checkpoint::without_list(&mut tree);
         for (key, value) in batch.iter() {
             match value {
                 Some(value) => tree.insert(key.as_str().to_owned(), value.to_vec()),
                 None => tree.remove(key.as_str()),
             };
         }
-        let mut commits = self.remote.commits.borrow_mut();
-        // The nonce makes every attempt a version of its own, as the hash does in git.
-        let version = Version(message.nonce.clone());
-        assert!(!commits.contains_key(&version), "BUG: nonce {} was used twice", message.nonce);
         let commit = Commit { parent: parent.cloned(), message: message.to_text(), at_secs, tree: Rc::new(tree) };
-        commits.insert(version.clone(), commit);
-        Ok(version)
+        Ok(self.remote.add(Version(message.nonce.clone()), commit))
     }
 
     fn publish(&self, old: Option<&Version>, new: &Version, also: &[RefUpdate]) -> Result<Outcome, Fault> {
@@ -200,7 +191,28 @@ impl Store for MemoryClone {
             entries.push(ChainEntry { version, parent: parent.clone(), message, at_secs });
             at = parent;
         }
+        checkpoint::go_on(&mut entries, until, count_max, |version, key| self.get(version, key))?;
         Ok(entries)
+    }
+
+    fn write_checkpoint(&self, tip: &Version, list: &Batch, message: &str, at_secs: u64) -> Result<Version, Fault> {
+        let mut tree = (*self.remote.commit(tip)?.tree).clone();
+        checkpoint::without_list(&mut tree);
+        let values = list.iter().filter_map(|(key, value)| Some((key.as_str().to_owned(), value?.to_vec())));
+        tree.extend(values);
+        let commit = Commit { parent: None, message: message.to_owned(), at_secs, tree: Rc::new(tree) };
+        let nonce = Message::nonce_in(message).expect("BUG: a checkpoint has a nonce");
+        Ok(self.remote.add(Version(nonce.to_owned()), commit))
+    }
+
+    fn replace(&self, tip: &Version, checkpoint: &Version) -> Result<Outcome, Fault> {
+        let name = archive_ref(&self.ref_name, tip);
+        let archive = RefUpdate { old: self.remote.read_ref(&name), new: Some(tip.0.clone()), name };
+        self.publish(Some(tip), checkpoint, &[archive])
+    }
+
+    fn bring(&self, replaced: &Version) -> Result<bool, Fault> {
+        Ok(self.remote.read_ref(&archive_ref(&self.ref_name, replaced)).is_some())
     }
 
     fn contended(&self) -> bool {

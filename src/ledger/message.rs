@@ -1,10 +1,14 @@
 //! The commit message of a ledger version: lines for people, trailers for recovery.
 
+use super::Version;
+
 /// The trailer that names one operation a commit applied.
 pub const OPERATION_TRAILER: &str = "Scrum-Operation";
 /// The trailer that makes every attempt a different commit: two clones that build the same content must not both
 /// believe that the ref they see is theirs (GIT_FACTS 1).
 const NONCE_TRAILER: &str = "Scrum-Nonce";
+/// The trailer that makes a version a checkpoint, and names the version that it replaced.
+const CHECKPOINT_TRAILER: &str = "Scrum-Checkpoint";
 
 /// What a ledger commit says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +31,7 @@ impl Message {
         }
         text.push('\n');
         for operation in &self.operations {
-            text.push_str(&format!("{OPERATION_TRAILER}: {operation}\n"));
+            text.push_str(&Message::operation_trailer(operation));
         }
         text.push_str(&format!("{NONCE_TRAILER}: {}\n", self.nonce));
         text
@@ -36,6 +40,28 @@ impl Message {
     /// The ids of the operations in a message of a ledger commit.
     pub fn operations_in(text: &str) -> impl Iterator<Item = &str> {
         text.lines().filter_map(|line| line.strip_prefix(OPERATION_TRAILER)?.strip_prefix(": "))
+    }
+
+    /// The line that names an operation.
+    pub(super) fn operation_trailer(id: &str) -> String {
+        format!("{OPERATION_TRAILER}: {id}\n")
+    }
+
+    /// The line that names the version which a checkpoint replaced.
+    pub(super) fn replaced_trailer(replaced: &Version) -> String {
+        format!("{CHECKPOINT_TRAILER}: {replaced}\n")
+    }
+
+    /// What makes a version unlike any other.
+    pub(super) fn nonce_in(text: &str) -> Option<&str> {
+        text.lines().find_map(|line| line.strip_prefix(NONCE_TRAILER)?.strip_prefix(": "))
+    }
+
+    /// The version that a checkpoint replaced; `None` in a message of any other version. It becomes part of a ref's
+    /// name, so it is hexadecimal, or nothing.
+    pub fn replaced_in(text: &str) -> Option<&str> {
+        let mut named = text.lines().filter_map(|line| line.strip_prefix(CHECKPOINT_TRAILER)?.strip_prefix(": "));
+        named.next().filter(|id| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit()))
     }
 
     /// The lines for people in a message of a ledger commit.

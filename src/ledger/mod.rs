@@ -2,7 +2,8 @@
 //!
 //! A ledger is a ref whose commits form one linear chain. Each commit's tree is a snapshot: keys are paths, values are
 //! small blobs. One batch of puts and deletes becomes one commit, published by compare-and-swap. The commit message
-//! carries a line a person can read and, as trailers, the ids of the operations that the commit applied.
+//! carries a line a person can read and, as trailers, the ids of the operations that the commit applied. A chain that
+//! has become long is folded: a checkpoint takes the place of its versions.
 //!
 //! Guarantees: a batch is applied whole or not at all; a ledger never moves from anything but the version that was
 //! read; a lost answer is found again by operation id; a ref that went backwards is an [`Fault::Integrity`], never an
@@ -10,7 +11,9 @@
 
 mod beats;
 mod cache;
+mod checkpoint;
 mod exchange;
+mod fold;
 mod git_store;
 mod hosts;
 mod memory;
@@ -26,8 +29,10 @@ mod waiting;
 
 pub use beats::{Beat, Beating};
 pub use cache::Cache;
+pub use checkpoint::{Keep, follows, go_on, in_person, list_of, without_list};
 pub use exchange::{Intent, Offer, Offering, Pending, SETTLED_SECS, Turn};
-pub use git_store::{GitStore, Truth, tracking_ref, transfer_fault};
+pub use fold::{FoldRequest, Folded, fold};
+pub use git_store::{GitStore, Truth, archive_ref, tracking_ref, transfer_fault};
 pub use memory::{MemoryClone, MemoryRemote, names_in};
 pub use message::{Message, OPERATION_TRAILER};
 pub use objects::{Author, Objects};
@@ -136,9 +141,10 @@ impl Batch {
 pub struct ChainEntry {
     /// The commit.
     pub version: Version,
-    /// Its parent; `None` for the first.
+    /// The version before it: its parent, or what a checkpoint replaced. `None` for the first, and where a checkpoint
+    /// names none that is older.
     pub parent: Option<Version>,
-    /// Its message, unparsed.
+    /// Its message, unparsed; of a version that a checkpoint replaced, the first line and the operations.
     pub message: String,
     /// When it was written, in seconds since 1970, by its writer's clock.
     pub at_secs: u64,
@@ -259,7 +265,8 @@ pub trait Store {
     /// The last version this clone has seen, without asking anybody.
     fn cached(&self) -> Result<Option<Version>, Fault>;
 
-    /// Asks the truth for its version. A version that does not descend from the cached one is an integrity fault.
+    /// Asks the truth for its version. One that does not go on from the cached one, by its parents or by way of
+    /// checkpoints, is an integrity fault.
     fn refresh(&self) -> Result<Option<Version>, Fault>;
 
     /// The value of `key` in `version`.
@@ -283,8 +290,19 @@ pub trait Store {
     /// Moves the ledger from `old` to `new`, and the refs in `also` with it: all or none.
     fn publish(&self, old: Option<&Version>, new: &Version, also: &[RefUpdate]) -> Result<Outcome, Fault>;
 
-    /// The chain from `tip` back to, and without, `until`; at most `count_max` entries, newest first.
+    /// The chain from `tip` back to, and without, `until`; at most `count_max` entries, newest first. It goes on
+    /// through the versions that a checkpoint names.
     fn history(&self, tip: &Version, until: Option<&Version>, count_max: usize) -> Result<Vec<ChainEntry>, Fault>;
+
+    /// Writes the checkpoint that is to replace `tip`, without publishing it: a version without a parent that holds
+    /// what `tip` holds, and `list`.
+    fn write_checkpoint(&self, tip: &Version, list: &Batch, message: &str, at_secs: u64) -> Result<Version, Fault>;
+
+    /// Moves the ledger from `tip` to the `checkpoint` made of it, once `tip` is kept in an archive at the truth.
+    fn replace(&self, tip: &Version, checkpoint: &Version) -> Result<Outcome, Fault>;
+
+    /// Makes a version that a checkpoint replaced, and those before it, readable here. Says whether it is.
+    fn bring(&self, replaced: &Version) -> Result<bool, Fault>;
 
     /// Whether the last operation of this clone met somebody else's: then the next one had better ask first.
     fn contended(&self) -> bool;

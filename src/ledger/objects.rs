@@ -11,7 +11,7 @@ use std::rc::Rc;
 use gix::ObjectId;
 use gix::objs::tree::EntryKind;
 
-use super::{Batch, ChainEntry, Fault, KEY_BYTES_MAX, Key, Place, VALUE_BYTES_MAX, Version};
+use super::{Batch, ChainEntry, Fault, KEY_BYTES_MAX, Key, Place, VALUE_BYTES_MAX, Version, checkpoint};
 use crate::failpoint;
 
 /// The deepest nesting of directories that is followed.
@@ -127,7 +127,8 @@ impl Objects {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Writes the tree that `batch` makes of the tree of `parent`, with all its new blobs. Gives the tree's id.
+    /// Writes the tree that `batch` makes of the tree of `parent` without the list of a checkpoint, with all its new
+    /// blobs. Gives the tree's id.
     pub fn write_tree(&self, parent: Option<&str>, batch: &Batch) -> Result<String, Fault> {
         let repo = self.place.repository();
         let failed = |error: &dyn std::fmt::Display| Fault::io("cannot write a tree", error);
@@ -138,6 +139,8 @@ impl Objects {
         let base = base.map_err(|error| Fault::integrity(format!("cannot read {parent:?}: {error}")))?;
         failpoint::reach("writing blobs");
         let mut editor = base.edit().map_err(|error| failed(&error))?;
+        // What a checkpoint names is of no use to the versions after it.
+        editor.remove(checkpoint::DIRECTORY).map_err(|error| failed(&error))?;
         for (key, value) in batch.iter() {
             match value {
                 Some(value) => {

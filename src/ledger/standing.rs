@@ -5,9 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::git_store::transfer_fault;
-use super::{ChainEntry, Fault, GitStore, Message, Objects, Outcome, RefUpdate, Store, Truth, Version};
-use crate::git::failure;
+use super::{ChainEntry, Fault, GitStore, Message, Outcome, RefUpdate, Store, Truth, Version};
 
 /// A ledger that did not go on from where this clone saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,15 +46,15 @@ impl Standing {
 }
 
 /// Puts two ends side by side.
-fn compare(objects: &Objects, seen: &str, there: Option<&str>) -> Result<(Side, Option<Side>), Fault> {
-    let ours = objects.chain(seen, None, usize::MAX)?;
+fn compare(store: &GitStore, seen: &Version, there: Option<&Version>) -> Result<(Side, Option<Side>), Fault> {
+    let ours = store.history(seen, None, usize::MAX)?;
     let Some(there) = there else { return Ok((side(&ours, ours.len()), None)) };
-    let theirs = match objects.chain(there, None, usize::MAX) {
+    let theirs = match store.history(there, None, usize::MAX) {
         Ok(chain) => chain,
         // Whatever somebody has put there, it is theirs, and only there.
         Err(Fault::Integrity { what }) => {
             let line = format!("no version of a ledger ({what})");
-            let other = Side { tip: Version(there.to_owned()), at_secs: 0, line, versions: 0, own: 1 };
+            let other = Side { tip: there.clone(), at_secs: 0, line, versions: 0, own: 1 };
             return Ok((side(&ours, ours.len()), Some(other)));
         }
         Err(fault) => return Err(fault),
@@ -76,21 +74,8 @@ fn side(chain: &[ChainEntry], own: usize) -> Side {
 impl GitStore {
     /// How the truth stands to what this clone has seen; `None` where it follows, or nothing was ever seen.
     pub fn standing(&self) -> Result<Option<Standing>, Fault> {
-        let (Truth::Remote { name, url }, Some(seen)) = (&self.truth, self.cached()?) else { return Ok(None) };
-        let listed = self.git.list_remote(url, &[&self.ref_name]).map_err(|error| Fault::io("listing refs", error))?;
-        let listed = listed.map_err(|(cause, said)| transfer_fault(name, cause, &said))?;
-        let there = listed.into_iter().find(|(found, _)| *found == self.ref_name).map(|(_, id)| id);
-        if let Some(there) = &there
-            && !self.objects.has(there)
-        {
-            // Into no ref: what is there may be nobody's ledger, and must not be taken for what was seen.
-            let output = self.cache.fetch(url, std::slice::from_ref(&self.ref_name))?;
-            if !output.success() {
-                let said = output.stderr_text();
-                return Err(transfer_fault(name, failure::cause(&said), &failure::telling_line(&said)));
-            }
-        }
-        let (seen, there) = compare(&self.objects, &seen.0, there.as_deref())?;
+        let (Truth::Remote { .. }, Some(seen)) = (&self.truth, self.cached()?) else { return Ok(None) };
+        let (seen, there) = compare(self, &seen, self.there()?.as_ref())?;
         let follows = seen.own == 0 && there.is_some();
         Ok((!follows).then(|| Standing { ref_name: self.ref_name.clone(), seen, there }))
     }

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::exchange::{Fate, Recent, SETTLED_SECS};
 use super::{
     ATTEMPTS_MAX, Batch, Fault, Intent, Message, Offer, Offering, Outcome, Pending, RefUpdate, SEARCH_COMMITS_MAX,
-    Snapshot, Store, Turn, Version,
+    Snapshot, Store, Turn, Version, checkpoint,
 };
 use crate::planted::{self, Bug};
 
@@ -140,7 +140,7 @@ pub enum TransactError<E> {
 }
 
 /// How many times a lock file is waited for: about three seconds in all.
-const LOCKED_ATTEMPTS_MAX: u32 = 6;
+pub(super) const LOCKED_ATTEMPTS_MAX: u32 = 6;
 
 /// How many attempts may end in doubt before nobody tries any more.
 const DOUBTFUL_ATTEMPTS_MAX: u32 = 4;
@@ -163,7 +163,7 @@ const OFFERED_SECS: u64 = 600;
 /// How long at most to wait after so many attempts, with full jitter (GIT_FACTS 23): not at all the first time, for
 /// then it was mostly the cache that was behind; then wider each time, so that many who begin at once spread out; then
 /// less and less, so that whoever lost often gets ahead of those who just won.
-fn patience_ms(attempts: u32) -> u64 {
+pub(super) fn patience_ms(attempts: u32) -> u64 {
     match attempts {
         0 | 1 => 1,
         2..=5 => 25 << attempts.min(4),
@@ -527,7 +527,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
     /// The version between `tip` and `until` that applied the operation.
     fn find(&self, tip: &Version, until: Option<&Version>) -> Result<Option<Version>, Fault> {
         let count_max = if planted::is(Bug::SearchesTipOnly) { 1 } else { SEARCH_COMMITS_MAX };
-        let chain = self.store.history(tip, until, count_max)?;
+        let chain = checkpoint::history_to(self.store, tip, until, count_max)?;
         let ours = |message: &str| Message::operations_in(message).any(|id| id == self.request.operation);
         Ok(chain.into_iter().find(|entry| ours(&entry.message)).map(|entry| entry.version))
     }

@@ -39,6 +39,11 @@ impl RefNames {
         format!("{}beats/", self.prefix)
     }
 
+    /// What begins the name of every ref that keeps what a checkpoint replaced; ends with a slash.
+    pub fn archives(&self) -> String {
+        format!("{}archive/", self.prefix)
+    }
+
     /// Where versions of the ledger at `ref_name` are kept that were displaced when it was restored.
     pub fn lost(&self, ref_name: &str, tip: &str) -> String {
         let ledger = ref_name.rsplit('/').next().unwrap_or(ref_name);

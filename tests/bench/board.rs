@@ -221,6 +221,15 @@ impl Store for Latest {
     fn history(&self, _: &Version, _: Option<&Version>, _: usize) -> Result<Vec<ChainEntry>, Fault> {
         unreachable!("boards are only encoded here")
     }
+    fn write_checkpoint(&self, _: &Version, _: &Batch, _: &str, _: u64) -> Result<Version, Fault> {
+        unreachable!("boards are only encoded here")
+    }
+    fn replace(&self, _: &Version, _: &Version) -> Result<ledger::Outcome, Fault> {
+        unreachable!("boards are only encoded here")
+    }
+    fn bring(&self, _: &Version) -> Result<bool, Fault> {
+        unreachable!("boards are only encoded here")
+    }
     fn contended(&self) -> bool {
         false
     }

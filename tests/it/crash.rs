@@ -37,6 +37,9 @@ const BOARD: &[Verb] = &[
     verb(&["team", "remove", "core"]),
 ];
 
+/// The second time there is nothing left to fold.
+const FOLD: &[Verb] = &[verb(&["gc", "--force"]), verb(&["add", "Two", "--id", "two"])];
+
 /// Some of them, where all take the same way.
 const BOARD_IN_SHORT: &[Verb] = &[
     verb(&["add", "Two", "--id", "two"]),
@@ -187,6 +190,18 @@ fn of_creating_the_board() {
 #[test]
 fn of_verbs_that_change_the_board() {
     board(Setting::Files, BOARD);
+}
+
+#[test]
+fn of_folding() {
+    board(Setting::Files, FOLD);
+    board(Setting::Alone, FOLD);
+    let scene = Scene::usual(Setting::Files, |scene| {
+        scene.world.sandbox.git(scene.world.remote().bare(), &["config", "receive.advertiseAtomic", "false"]);
+        scene.ok(&["init"]);
+        scene.ok(&["add", "One", "--id", "one"]);
+    });
+    scene.expect("files can always be had").sweep(FOLD);
 }
 
 #[test]

@@ -9,6 +9,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "tests prepare and inspect repositories behind the ledger's back")]
 
+mod folds;
+
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::fs;
@@ -24,6 +26,12 @@ use git_scrum::ledger::{
     Author, Batch, ChainEntry, Committed, Decision, Fault, GitStore, Key, MemoryClone, MemoryRemote, Message, Outcome,
     Pace, Place, RefUpdate, Request, Round, Sharing, Snapshot, Store, TransactError, Truth, VALUE_BYTES_MAX, Version,
     transact,
+};
+
+use folds::{
+    a_fold_disturbs_no_reader, a_fold_that_is_not_alone_folds_what_there_is,
+    a_ledger_that_goes_back_across_a_fold_is_a_fault, a_writer_in_doubt_finds_its_operation_across_folds,
+    whoever_is_far_behind_follows_through_the_archives,
 };
 
 use crate::support::{Fault as ServerFault, HttpServer, RemoteKind, Sandbox, TestRemote};
@@ -70,11 +78,14 @@ struct Seat<S> {
     on_publish: RefCell<Option<OnPublish>>,
     /// Whether the truth has stopped answering.
     cut_off: Rc<Cell<bool>>,
+    /// Whether it stands in nobody's queue: for what happens while somebody of the same clone is at work.
+    unqueued: bool,
 }
 
 impl<S: Store> Seat<S> {
     fn new(ledger: S, directory: PathBuf) -> Seat<S> {
-        Seat { ledger, directory, publications: Cell::new(0), on_publish: RefCell::new(None), cut_off: Rc::default() }
+        let (publications, on_publish, cut_off) = (Cell::new(0), RefCell::new(None), Rc::default());
+        Seat { ledger, directory, publications, on_publish, cut_off, unqueued: false }
     }
 
     /// Puts something between the caller and every publication from now on.
@@ -85,7 +96,7 @@ impl<S: Store> Seat<S> {
 
 impl<S: Store> Store for Seat<S> {
     fn in_turn<R>(&self, work: impl FnOnce() -> R) -> Result<R, Fault> {
-        self.ledger.in_turn(work)
+        if self.unqueued { Ok(work()) } else { self.ledger.in_turn(work) }
     }
     fn cached(&self) -> Result<Option<Version>, Fault> {
         self.ledger.cached()
@@ -123,6 +134,20 @@ impl<S: Store> Store for Seat<S> {
     }
     fn history(&self, tip: &Version, until: Option<&Version>, count_max: usize) -> Result<Vec<ChainEntry>, Fault> {
         self.ledger.history(tip, until, count_max)
+    }
+    fn write_checkpoint(&self, tip: &Version, list: &Batch, message: &str, at: u64) -> Result<Version, Fault> {
+        self.ledger.write_checkpoint(tip, list, message, at)
+    }
+    fn replace(&self, tip: &Version, checkpoint: &Version) -> Result<Outcome, Fault> {
+        self.publications.set(self.publications.get() + 1);
+        let publish = || self.ledger.replace(tip, checkpoint);
+        match self.on_publish.borrow_mut().as_mut() {
+            Some(hook) => hook(&publish),
+            None => publish(),
+        }
+    }
+    fn bring(&self, replaced: &Version) -> Result<bool, Fault> {
+        self.ledger.bring(replaced)
     }
     fn contended(&self) -> bool {
         self.ledger.contended()
@@ -506,7 +531,8 @@ suite! {
         a_loser_decides_again_on_what_won,
         other_refs_move_along_or_nothing_moves,
         an_operation_of_a_killed_process_is_found,
-        a_ledger_that_goes_back_is_a_fault;
+        a_ledger_that_goes_back_is_a_fault,
+        a_fold_disturbs_no_reader;
     each: Memory as memory, Local as local, File as file, Http as http;
     promises:
         a_ledger_begins_empty_and_is_seen_by_others,
@@ -525,6 +551,11 @@ suite! {
         an_operation_of_a_killed_process_is_found,
         having_met_others_makes_the_next_operation_ask_first,
         a_ledger_that_goes_back_is_a_fault,
+        a_fold_disturbs_no_reader,
+        a_writer_in_doubt_finds_its_operation_across_folds,
+        whoever_is_far_behind_follows_through_the_archives,
+        a_ledger_that_goes_back_across_a_fold_is_a_fault,
+        a_fold_that_is_not_alone_folds_what_there_is,
 }
 
 fn a_ledger_begins_empty_and_is_seen_by_others<W: World>(world: &W) {

@@ -12,6 +12,7 @@ mod crash;
 mod demo;
 mod doctor;
 mod domain_props;
+mod gc;
 mod git_facts;
 mod golden;
 mod heartbeats;

@@ -87,6 +87,8 @@ pub enum Want {
     Look(TaskId),
     /// To push a branch that belongs to no task, and submit it.
     Aside,
+    /// To fold the board.
+    Fold,
     /// To run a pass of the train.
     Pass,
     /// To judge what the train asks for.
@@ -181,6 +183,9 @@ impl Actor {
             lease,
             branch_template: "task/{id}".to_owned(),
         };
+        if world.below(100) < world.plan.folds {
+            return Want::Fold;
+        }
         let command = match world.below(100) {
             0..34 => claim(None, 1),
             34..42 => claim(Some(task), 1),

@@ -12,13 +12,14 @@ use git_scrum::domain::{
     Car, Changes, Claim, Command, Fence, Grant, Holder, LockMode, ObjectId, Operation, OperationId, Outcome, Stop,
     TaskId, Timestamp, rules,
 };
-use git_scrum::ledger::{Message, RefUpdate, Snapshot, Version};
+use git_scrum::ledger::{Message, RefUpdate, Snapshot, Version, archive_ref, without_list};
 use git_scrum::record::{Recorded, load_board, recorded_operations};
 
 use crate::agents::{all_paths, target};
 use crate::process::Machine;
 use crate::promises::verb;
 use crate::store::Records;
+use crate::trouble::Trouble;
 use crate::world::{BEATS, BOARD, MEMORY, Moved, TARGET_REF, World};
 
 /// The checkers of one run, with what they have seen so far.
@@ -119,11 +120,18 @@ impl Checker {
     fn look_at_board(&mut self, world: &World, update: &RefUpdate) -> Result<Vec<Recorded>, String> {
         let tip = Version(update.new.clone().ok_or("the board was removed")?);
         let commit = world.ledger_commit(&tip).map_err(|fault| fault.to_string())?;
-        ensure!(commit.parent.as_ref().map(|parent| &parent.0) == update.old.as_ref(), "the chain forks at {tip}");
+        ensure!(world.before(&tip).map(|before| before.0) == update.old, "the chain forks at {tip}");
         ensure!(world.broken.borrow().is_none(), "{tip} was written on a board that had gone back");
         ensure!(self.chain.insert(tip.clone()), "{tip} was there before");
         let store = Records(world);
         let snapshot = Snapshot::new(&store, tip.clone());
+        if commit.parent.is_none()
+            && let Some(replaced) = world.before(&tip)
+        {
+            world.struck(Trouble::Fold);
+            self.look_at_checkpoint(world, &snapshot, &replaced)?;
+            return Ok(Vec::new());
+        }
         let recorded = recorded_operations(&snapshot).map_err(|fault| fault.to_string())?;
         let named: Vec<&str> = Message::operations_in(&commit.message).collect();
         let held: Vec<&str> = recorded.iter().map(|recorded| recorded.operation.id.as_str()).collect();
@@ -139,6 +147,20 @@ impl Checker {
             self.compare(&snapshot)?;
         }
         Ok(recorded)
+    }
+
+    /// A checkpoint holds what it replaced, which is kept, and nothing but the names of versions beside it. Whether it
+    /// names enough is for those to notice who look for their operations.
+    fn look_at_checkpoint(&self, world: &World, snapshot: &Snapshot<'_, Records<'_>>, replaced: &Version) -> Checked {
+        let commit = |version| world.ledger_commit(version).map_err(|fault| fault.to_string());
+        let tree = |version| commit(version).map(|commit| commit.tree.clone());
+        let (mut held, mut holds) = (tree(replaced)?, tree(snapshot.version())?);
+        without_list(&mut held);
+        without_list(&mut holds);
+        ensure!(held == holds, "{} does not hold what {replaced} held", snapshot.version());
+        let kept = world.read_ref(&archive_ref(BOARD, replaced));
+        ensure!(kept.as_ref() == Some(&replaced.0), "{replaced} was replaced, and is not kept");
+        self.compare(snapshot)
     }
 
     /// The records are the board that the operations made, and that board is sound.

@@ -78,7 +78,7 @@ impl World {
                 past.push(version.clone());
             }
             known.retain(|seen| *seen != version);
-            at = self.ledger_commit(&version).ok()?.parent.clone();
+            at = self.before(&version);
         }
         Some((tip, past))
     }

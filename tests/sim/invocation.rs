@@ -7,7 +7,7 @@ use git_scrum::domain::{
 };
 use git_scrum::engine::ports::{Checks, Code, Host};
 use git_scrum::engine::{Engine, EngineError, Journal, Knowledge, NoJournal, Pass, PassSettings, SubmitRequest};
-use git_scrum::ledger::{Fault, RefUpdate, Version};
+use git_scrum::ledger::{Fault, FoldRequest, Keep, RefUpdate, Version, fold};
 use git_scrum::record::names::{branch_ref, candidate_ref};
 
 use crate::agents::{Actor, Held, Want, some_path, target, unique};
@@ -19,6 +19,8 @@ use crate::world::TARGET_REF;
 
 /// How long a verdict from outside is waited for.
 const VERDICT_SECS: u64 = 1800;
+/// For how long a checkpoint names what it replaced: longer than anybody stands still, wrong clocks and all.
+const NAMED_SECS: u64 = 6 * 3600;
 
 /// One invocation under way.
 pub struct Invocation<'p> {
@@ -44,6 +46,7 @@ impl<'p> Invocation<'p> {
             Want::Beat => invocation.beat(),
             Want::Look(task) => invocation.look(&task),
             Want::Aside => invocation.aside(),
+            Want::Fold => invocation.fold(),
             Want::Pass => invocation.pass(),
             Want::Judge => invocation.judge(),
             Want::Meddle => invocation.meddle(),
@@ -291,6 +294,21 @@ impl<'p> Invocation<'p> {
             SubmitRequest { task, fence, branch, target: target(), priority, after, leave_uncommitted: false };
         self.actor.mind.borrow_mut().pending = Some((Want::Submit(request.clone()), self.process.world.now_ms()));
         self.submit(&request);
+    }
+
+    /// Folds the board. What was written within the last hours is named, so that whoever stood still finds it.
+    fn fold(&self) {
+        let world = &self.process.world;
+        let store = SimStore::board(self.process);
+        let at_secs = self.process.now().as_secs();
+        let keep = Keep { versions: world.below(20) as usize, since_secs: at_secs.saturating_sub(NAMED_SECS) };
+        let request = FoldRequest { keep, versions_min: 2, dry_run: false, at_secs };
+        let folded = fold(&store, self.process, &request).map_err(EngineError::from);
+        self.process.step(|| format!("is told of its fold: {folded:?}"));
+        world.count(&format!("fold: {}", word(folded.as_ref().err())));
+        if let Err(error) = &folded {
+            self.judge_error(error);
+        }
     }
 
     fn pass(&self) {

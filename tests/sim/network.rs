@@ -152,7 +152,7 @@ impl Process<'_> {
         let mut at = Some(present.clone());
         while let Some(version) = at {
             let is_seen = seen == Some(&version);
-            at = self.world.ledger_commit(&version).expect("it was pushed").parent.clone();
+            at = self.world.before(&version);
             between.push(version);
             if is_seen {
                 break;

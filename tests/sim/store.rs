@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use git_scrum::ledger::{
     Batch, Beat, Beating, ChainEntry, Fault, Intent, Key, Message, Offer, Offering, Outcome, Pending, RefUpdate,
-    Remembered, Store, Turn, Version,
+    Remembered, Store, Turn, Version, archive_ref, follows, go_on, without_list,
 };
 use git_scrum::planted::{self, Bug};
 
@@ -40,6 +40,14 @@ impl<'p> SimStore<'p> {
 
     fn world(&self) -> &World {
         &self.process.world
+    }
+
+    /// Whether a version goes on from another, as a clone finds out: by its parents, as git does, or else by the
+    /// program's own judgement of checkpoints.
+    fn goes_on(&self, version: &Version, old: &Version) -> bool {
+        let parent = |version: &Version| self.world().ledger_commit(version).ok()?.parent.clone();
+        let mut parents = std::iter::successors(Some(version.clone()), parent);
+        parents.any(|version| version == *old) || follows(self, version, old).unwrap_or(false)
     }
 
     /// Fails where `version` cannot be read in this clone.
@@ -95,7 +103,7 @@ impl Store for SimStore<'_> {
         let mut seen = self.cache().seen.borrow_mut();
         let backwards = |old: &Version| match &fetched {
             None => !planted::is(Bug::VanishedIsEmpty),
-            Some(version) => !self.world().descends(version, old) && !planted::is(Bug::RewindUnnoticed),
+            Some(version) => !self.goes_on(version, old) && !planted::is(Bug::RewindUnnoticed),
         };
         let now = fetched.as_ref().map_or("nothing", |version| &version.0);
         if let Some(old) = before.as_ref().filter(|old| backwards(old)) {
@@ -147,6 +155,7 @@ impl Store for SimStore<'_> {
             Some(parent) => self.world().ledger_commit(parent)?.tree.clone(),
             None => BTreeMap::new(),
         };
+        without_list(&mut tree);
         for (key, value) in batch.iter() {
             match value {
                 Some(value) => tree.insert(Rc::from(key.as_str()), Rc::from(value)),
@@ -179,6 +188,36 @@ impl Store for SimStore<'_> {
     fn history(&self, tip: &Version, until: Option<&Version>, count_max: usize) -> Result<Vec<ChainEntry>, Fault> {
         self.whole(tip)?;
         history(self.world(), tip, until, count_max)
+    }
+
+    fn write_checkpoint(&self, tip: &Version, list: &Batch, message: &str, at_secs: u64) -> Result<Version, Fault> {
+        self.process.fill_disk("writing objects")?;
+        self.whole(tip)?;
+        let mut tree = self.world().ledger_commit(tip)?.tree.clone();
+        without_list(&mut tree);
+        tree.extend(list.iter().filter_map(|(key, value)| Some((Rc::from(key.as_str()), Rc::from(value?)))));
+        let version = Version(crate::commits::hash(&["", message]).as_str().to_owned());
+        let commit = LedgerCommit { parent: None, message: message.to_owned(), at_secs, tree };
+        self.world().remote.borrow_mut().ledger.insert(version.clone(), Rc::new(commit));
+        self.process.step(|| format!("writes {}: {}", &version.0[..6], message.lines().next().unwrap_or_default()));
+        Ok(version)
+    }
+
+    fn replace(&self, tip: &Version, checkpoint: &Version) -> Result<Outcome, Fault> {
+        let (name, new) = (archive_ref(self.ref_name, tip), Some(tip.0.clone()));
+        let archive = RefUpdate { name, old: None, new };
+        match self.publish(Some(tip), checkpoint, std::slice::from_ref(&archive))? {
+            Outcome::NotAtomic => {}
+            outcome => return Ok(outcome),
+        }
+        match self.process.push(&[archive])? {
+            Outcome::Applied => self.publish(Some(tip), checkpoint, &[]),
+            outcome => Ok(outcome),
+        }
+    }
+
+    fn bring(&self, replaced: &Version) -> Result<bool, Fault> {
+        Ok(self.world().read_ref(&archive_ref(self.ref_name, replaced)).is_some())
     }
 
     fn contended(&self) -> bool {
@@ -369,6 +408,18 @@ impl Store for Records<'_> {
         history(self.0, tip, until, count_max)
     }
 
+    fn write_checkpoint(&self, _: &Version, _: &Batch, _: &str, _: u64) -> Result<Version, Fault> {
+        unreachable!("checkers do not write")
+    }
+
+    fn replace(&self, _: &Version, _: &Version) -> Result<Outcome, Fault> {
+        unreachable!("checkers do not write")
+    }
+
+    fn bring(&self, _: &Version) -> Result<bool, Fault> {
+        unreachable!("checkers have every version")
+    }
+
     fn contended(&self) -> bool {
         false
     }
@@ -416,5 +467,6 @@ fn history(world: &World, tip: &Version, until: Option<&Version>, count_max: usi
         entries.push(ChainEntry { version, parent: parent.clone(), message, at_secs: commit.at_secs });
         at = parent;
     }
+    go_on(&mut entries, until, count_max, |version, key| get(world, version, key))?;
     Ok(entries)
 }

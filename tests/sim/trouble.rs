@@ -71,11 +71,13 @@ pub enum Trouble {
     Crowd,
     /// Work is submitted again and again while the train has it.
     Rework,
+    /// Somebody folds the board.
+    Fold,
 }
 
 impl Trouble {
     /// Every kind, with the most times in a thousand that it strikes where it can.
-    pub const ALL: [(Trouble, u32); 32] = [
+    pub const ALL: [(Trouble, u32); 33] = [
         (Trouble::LostPush, 80),
         (Trouble::LostAnswer, 100),
         (Trouble::LatePush, 100),
@@ -108,6 +110,7 @@ impl Trouble {
         (Trouble::TornObject, 20),
         (Trouble::Crowd, 0),
         (Trouble::Rework, 0),
+        (Trouble::Fold, 0),
     ];
 }
 
@@ -146,6 +149,8 @@ pub struct Plan {
     pub crowd: bool,
     /// Whether work is submitted again and again while the train, which is fast, has it.
     pub rework: bool,
+    /// Of a hundred things that somebody may want, so many are that the board were folded.
+    pub folds: u64,
 }
 
 impl Plan {
@@ -179,6 +184,7 @@ impl Plan {
             outsider: random.chance(600),
             crowd,
             rework: random.chance(150),
+            folds: if random.chance(400) { random.between(1, 8) } else { 0 },
         }
     }
 

@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::rc::Rc;
 
-use git_scrum::ledger::{Fault, Intent, RefUpdate, Remembered, Version};
+use git_scrum::ledger::{Fault, Intent, Message, RefUpdate, Remembered, Version};
 
 use crate::commits::Commits;
 use crate::promises::Promises;
@@ -298,15 +298,22 @@ impl World {
         found.ok_or_else(|| Fault::integrity(format!("version {version} is missing")))
     }
 
-    /// Whether `new` is `old` or descends from it.
-    pub fn descends(&self, new: &Version, old: &Version) -> bool {
+    /// The version before another: its parent, or what the checkpoint replaced.
+    pub fn before(&self, version: &Version) -> Option<Version> {
         let remote = self.remote.borrow();
-        let mut at = Some(new);
+        let commit = remote.ledger.get(version)?;
+        let replaced = || Message::replaced_in(&commit.message).map(|id| Version(id.to_owned()));
+        commit.parent.clone().or_else(replaced)
+    }
+
+    /// Whether `new` is `old` or goes on from it, folded or not.
+    pub fn descends(&self, new: &Version, old: &Version) -> bool {
+        let mut at = Some(new.clone());
         while let Some(version) = at {
-            if version == old {
+            if version == *old {
                 return true;
             }
-            at = remote.ledger.get(version).and_then(|commit| commit.parent.as_ref());
+            at = self.before(&version);
         }
         false
     }

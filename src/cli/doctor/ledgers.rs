@@ -27,13 +27,10 @@ fn ledger(args: &Args, context: &Context, kind: &'static str, store: &GitStore) 
         Truth::Remote { name, .. } => name,
     };
     match store.refresh() {
-        Ok(Some(tip)) => {
-            let count = store.history(&tip, None, usize::MAX).map(|chain| doctor::versions(chain.len()));
-            Ok(match count {
-                Ok(count) => Finding::ok(kind, format!("{count} at {place}, and all that this clone has seen")),
-                Err(fault) => doctor::unasked(kind, &fault),
-            })
-        }
+        Ok(Some(tip)) => Ok(match store.history(&tip, None, usize::MAX) {
+            Ok(chain) => doctor::whole(kind, place, &chain),
+            Err(fault) => doctor::unasked(kind, &fault),
+        }),
         Ok(None) if kind == "board" => Ok(Finding::warning(kind, format!("{place} has none yet"), "git scrum init")),
         Ok(None) => Ok(Finding::ok(kind, format!("{place} has none yet"))),
         Err(fault @ Fault::Integrity { .. }) => Ok(match store.standing() {
@@ -60,8 +57,8 @@ fn ledger(args: &Args, context: &Context, kind: &'static str, store: &GitStore) 
 
 /// The finding of records that disagree, with the version that it began with: all of them are looked at for that.
 fn begun(board: &GitStore, wrong: &[String]) -> Result<Finding, CliError> {
-    let (_, astray) = verify(board, |parent, batch, version| board.makes(parent, batch, version))?;
-    let Some(astray) = astray else { return Ok(doctor::records(wrong, None)) };
+    let verified = verify(board, |parent, batch, version| board.makes(parent, batch, version))?;
+    let Some(astray) = verified.astray else { return Ok(doctor::records(wrong, None)) };
     let chain = board.history(&astray.version, None, 1)?;
     let before = chain.first().and_then(|entry| entry.parent.as_ref());
     Ok(doctor::records(wrong, Some((&astray.version, before))))

@@ -323,7 +323,12 @@ impl Scene {
             false => &["refs/scrum/board ", "refs/scrum/memory ", "refs/scrum/hosts/", "refs/notes/"],
         };
         let ours = |line: &&str| !elsewhere.iter().any(|name| line.starts_with(name));
-        say("the refs", refs.lines().filter(ours).collect::<Vec<_>>().join("\n"));
+        // What a fold replaced is kept under its own, random, id.
+        let named = |line: &str| match line.strip_prefix("refs/scrum/archive/").and_then(|rest| rest.split_once('-')) {
+            Some((ledger, _)) => format!("refs/scrum/archive/{ledger}"),
+            None => line.to_owned(),
+        };
+        say("the refs", refs.lines().filter(ours).map(named).collect::<Vec<_>>().join("\n"));
         for (what, repository) in [("the clone is whole", &clone), ("the remote is whole", &truth)] {
             let checked = self.world.sandbox.try_git(repository, &["fsck", "--no-dangling", "--no-progress"]);
             say(what, format!("{} {}", checked.status, String::from_utf8_lossy(&checked.stderr)));
@@ -371,9 +376,10 @@ fn creates_board(verb: &Verb) -> bool {
     verb.args[0] == "init"
 }
 
-/// A line without the words that are random: ids of entries of memory, and the name of a clone that has none.
+/// A line without the words that are random: ids of entries of memory and of versions, and the name of a clone that has
+/// none.
 fn without_ids(line: &str) -> String {
-    let id = |word: &str| word.len() == 8 && word.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let id = |word: &str| matches!(word.len(), 8 | 40) && word.bytes().all(|byte| byte.is_ascii_hexdigit());
     let words = line.split(' ').map(|word| if id(word) || word.contains('@') { "<random>" } else { word });
     words.collect::<Vec<_>>().join(" ")
 }
