@@ -66,13 +66,16 @@ fn try_fold<S: Store>(
 ) -> Result<Option<Folded>, TransactError<Fault>> {
     // Checkpoints that may have arrived, or may yet, with what they stand for.
     let mut tried: Vec<Folded> = Vec::new();
-    let (mut locked, mut doubtful) = (0, 0);
+    let (mut locked, mut doubtful, mut doubt) = (0, 0, None);
     for attempt in 1..=ATTEMPTS_MAX {
         let Some(tip) = store.refresh()? else { return Ok(None) };
         let chain = store.history(&tip, None, usize::MAX)?;
         let arrived = |folded: &Folded| chain.iter().any(|entry| Some(&entry.version) == folded.to.as_ref());
         if let Some(index) = tried.iter().position(arrived) {
             return Ok(Some(tried.swap_remove(index)));
+        }
+        if let (true, Some(reason)) = (doubtful >= DOUBTFUL_ATTEMPTS_MAX, doubt.take()) {
+            return Err(TransactError::Unknown { reason });
         }
         let versions = checkpoint::in_person(&chain);
         let listed = checkpoint::listed(&chain, &request.keep);
@@ -85,35 +88,28 @@ fn try_fold<S: Store>(
         let new = store.write_checkpoint(&tip, &checkpoint::encode(listed)?, &text, request.at_secs)?;
         let folded = Folded { to: Some(new.clone()), ..would };
         let old = if planted::is(Bug::FoldUnleased) { store.refresh()?.unwrap_or(tip) } else { tip };
-        let why = match store.replace(&old, &new)? {
+        match store.replace(&old, &new)? {
             Outcome::Applied => return Ok(Some(folded)),
-            Outcome::Lost { .. } => None,
+            Outcome::Lost { .. } if !*asked && store.exchanges() => {
+                // Others write, and this is nothing that they could do: they let it through, as they do a landing.
+                *asked = true;
+                store.offer(&[Intent { id: pace.nonce(), base: old, payload: Vec::new() }], request.at_secs)?;
+            }
+            Outcome::Lost { .. } => {}
             Outcome::Locked { reason } => {
                 locked += 1;
                 if locked >= LOCKED_ATTEMPTS_MAX {
                     return Err(TransactError::Locked { reason });
                 }
                 pace.wait(Duration::from_millis(50 << locked));
-                None
             }
             Outcome::Refused { ref_name, reason } => return Err(TransactError::Refused { ref_name, reason }),
             Outcome::NotAtomic => return Err(TransactError::NotAtomic),
-            Outcome::Unknown { reason } => Some(reason),
-        };
-        match why {
-            Some(reason) => {
+            Outcome::Unknown { reason } => {
                 doubtful += 1;
-                if doubtful >= DOUBTFUL_ATTEMPTS_MAX {
-                    return Err(TransactError::Unknown { reason });
-                }
+                doubt = Some(reason);
                 tried.push(folded);
             }
-            None if !*asked && store.exchanges() => {
-                // Others write, and what this is cannot be done by them: they let it through, as they do a landing.
-                *asked = true;
-                store.offer(&[Intent { id: pace.nonce(), base: old, payload: Vec::new() }], request.at_secs)?;
-            }
-            None => {}
         }
         pace.wait(Duration::from_millis(pace.below(patience_ms(attempt))));
     }

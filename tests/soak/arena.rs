@@ -30,6 +30,9 @@ const FAULTY_CALLS_MAX: u32 = 3;
 /// How often one wish is repeated: more means that it never gets through, and the run fails.
 const CALLS_MAX: u32 = 60;
 
+/// Before how many of a thousand wishes a worker folds the board.
+const FOLDS: u32 = 30;
+
 /// When workers stop beginning.
 #[derive(Clone, Copy)]
 pub enum Limit {
@@ -52,6 +55,8 @@ pub struct Counts {
     pub unknown: AtomicUsize,
     pub network: AtomicUsize,
     pub in_the_way: AtomicUsize,
+    /// Times that somebody folded the board.
+    pub folds: AtomicUsize,
 }
 
 /// What a run leaves for the checker.
@@ -143,7 +148,11 @@ impl Arena {
                         if !goes_on {
                             break;
                         }
-                        arena.fulfil(&mut worker, slots, &arena.clones[number % CLONES]);
+                        let clone = &arena.clones[number % CLONES];
+                        if worker.random.chance(FOLDS) {
+                            arena.fold(&worker, clone);
+                        }
+                        arena.fulfil(&mut worker, slots, clone);
                     }
                 });
             }
@@ -158,6 +167,21 @@ impl Arena {
             answers_dropped,
             not_carried_out,
         }
+    }
+
+    /// Folds the board, if it can: that is nothing anybody waits for.
+    fn fold(&self, worker: &Worker, clone: &Path) {
+        let mut command = self.sandbox.command(PROGRAM);
+        command.args(["gc", "--force", "--json"]).env("SCRUM_HOLDER", &worker.holder).current_dir(clone);
+        let output = command.output().expect("the program starts");
+        if output.status.success() {
+            self.counts.folds.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        let code = serde_json::from_slice::<Value>(&output.stdout).map(|json| json["error"]["code"].clone());
+        let code = code.unwrap_or_else(|error| panic!("{error}: {output:?}"));
+        let hindered = ["unknown-outcome", "network", "contention", "locked"].iter().any(|known| code == *known);
+        assert!(hindered, "{output:?}");
     }
 
     /// One wish, until it is decided.

@@ -1,6 +1,6 @@
 //! What the board's chain says happened, read with plain git: every operation of every version, in order.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::Path;
 use std::process::Stdio;
@@ -37,22 +37,38 @@ impl Entry {
     }
 }
 
-/// Reads the chain in `bare`, the oldest version first, but for the operation that created the board.
+/// Reads the chain in `bare`, the oldest version first, but for the operation that created the board. What was folded is
+/// read from its archives.
 ///
 /// # Errors
-/// Where a version does not say the same in its message and in its record.
+/// Where a version does not say the same in its message and in its record, and where one does not follow another.
 pub fn read(sandbox: &Sandbox, bare: &Path) -> Result<Vec<Entry>, String> {
-    let listed = sandbox.git(bare, &["log", "--reverse", "--format=%H%x00%P%x00%B%x01", BOARD]);
+    let log = |tip: &str| sandbox.git(bare, &["log", "--reverse", "--format=%H%x00%P%x00%B%x01", tip]);
+    let replaced = |log: &str| Some(log.split('\x01').next()?.split_once("\nScrum-Checkpoint: ")?.1.trim().to_owned());
+    let mut logs = vec![log(BOARD)];
+    while let Some(tip) = logs.last().and_then(|log| replaced(log)) {
+        logs.push(log(&format!("refs/scrum/archive/board-{tip}")));
+    }
+    let listed: String = logs.into_iter().rev().collect();
     let mut versions: Vec<(&str, Vec<&str>)> = Vec::new();
+    let mut checkpoints = BTreeSet::new();
     for commit in listed.split('\x01').map(str::trim).filter(|commit| !commit.is_empty()) {
         let mut fields = commit.splitn(3, '\0');
         let (id, parents) = (fields.next().unwrap_or_default(), fields.next().unwrap_or_default());
-        if parents != versions.last().map_or("", |(id, _)| id) {
+        let mut trailers = fields.next().unwrap_or_default().lines();
+        let replaced = trailers.clone().find_map(|line| line.strip_prefix("Scrum-Checkpoint: "));
+        if replaced.unwrap_or(parents) != versions.last().map_or("", |(id, _)| id) {
             return Err(format!("the chain forks at {id}"));
         }
-        let named = fields.next().unwrap_or_default().lines().filter_map(|line| line.strip_prefix("Scrum-Operation: "));
-        versions.push((id, named.collect()));
+        let named = trailers.by_ref().filter_map(|line| line.strip_prefix("Scrum-Operation: ")).collect();
+        versions.push((id, named));
+        if replaced.is_some() {
+            checkpoints.insert(id);
+        }
     }
+    // These hold what was recorded in the version that they replaced.
+    let read_already = |(id, _): &(&str, Vec<&str>)| checkpoints.contains(id);
+    let versions: Vec<_> = versions.into_iter().filter(|version| !read_already(version)).collect();
     let records = records(sandbox, bare, &versions.iter().map(|(id, _)| *id).collect::<Vec<&str>>());
     let mut entries = Vec::new();
     for (version, named) in versions {
