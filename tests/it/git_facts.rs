@@ -653,8 +653,11 @@ fn reftable_works_on_either_side() {
     let seat = Seat::new(&site.sandbox, "clone-with-reftable");
     assert_eq!(seat.git(&["rev-parse", "--show-ref-format"]), "reftable");
     assert_eq!(seat.main_job(), site.server(&["rev-parse", "main"]));
-    // A clone with files sees the same board.
+    // A clone with files sees the same board, before a fold and after it.
     assert_eq!(site.seat().scrum(&["show", "101"]).data()["task"]["state"], "landed");
+    seat.scrum(&["gc", "--force"]).data();
+    assert_eq!(site.seat().scrum(&["show", "101"]).data()["task"]["state"], "landed");
+    seat.scrum(&["add", "Another"]).data();
     site.server(&["update-ref", "refs/scrum/board", "refs/scrum/board~1"]);
     contains(&seat.scrum(&["list"]).fails(5), "refs/scrum/board");
     // As the truth itself.
@@ -670,6 +673,9 @@ fn sha256_works_on_either_side_and_is_not_mixed() {
     let site = Site::new(&sha256);
     let landed = site.seat().main_job();
     assert_eq!((landed.len(), landed), (64, site.server(&["rev-parse", "main"])));
+    let folder = Seat::new(&site.sandbox, site.sandbox.clone(site.remote.url(), "folder"));
+    folder.scrum(&["gc", "--force"]).data();
+    assert_eq!(site.seat().scrum(&["log", "--verify"]).data()["checkpoint"]["compared"], true);
     let sandbox = local(&sha256);
     let seat = Seat::new(&sandbox, "clone");
     assert_eq!(seat.main_job(), seat.git(&["rev-parse", "main"]));
@@ -794,6 +800,16 @@ fn a_server_for_branches_and_tags_only_is_quoted_and_can_be_lived_with() {
     let other = Seat::new(&site.sandbox, other);
     other.configure("scrum.prefix", "refs/heads/scrum-state/");
     assert_eq!(other.scrum(&["show", "101"]).data()["task"]["state"], "landed");
+    // What is a branch there may be kept from anything but going forward: then it cannot be folded.
+    let before = site.server(&["for-each-ref"]);
+    site.server(&["config", "receive.denyNonFastForwards", "true"]);
+    contains(&other.scrum(&["gc", "--force"]).fails(8), "non-fast-forward");
+    assert_eq!(site.server(&["for-each-ref"]), before);
+    site.server(&["config", "receive.denyNonFastForwards", "false"]);
+    // The archives, too, are under that prefix.
+    site.hook("update", "case $1 in refs/heads/*) exit 0;; esac\nexit 1");
+    other.scrum(&["gc", "--force"]).data();
+    assert_eq!(seat.scrum(&["show", "101"]).data()["task"]["state"], "landed");
 }
 
 #[test]
