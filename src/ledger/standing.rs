@@ -1,11 +1,12 @@
 //! How a ledger at the truth stands to what this clone has seen of it, where the one does not follow the other.
 //!
 //! Guarantees: looking changes no ref; restoring moves the ledger from exactly what was looked at, and keeps versions
-//! that only the truth has under a ref of their own, or does nothing.
+//! that only the truth has under a ref of their own, or does nothing. With the ledger come its archives, as far as they
+//! are here.
 
 use std::collections::HashMap;
 
-use super::{ChainEntry, Fault, GitStore, Message, Outcome, RefUpdate, Store, Truth, Version};
+use super::{ChainEntry, Fault, GitStore, Message, Outcome, RefUpdate, Store, Truth, Version, archive_ref};
 
 /// A ledger that did not go on from where this clone saw it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,13 +91,34 @@ impl GitStore {
             new: Some(there.tip.0.clone()),
         });
         let (old, new) = (there.map(|there| &there.tip), &standing.seen.tip);
-        let Some(keep) = keep else { return self.publish(old, new, &[]) };
-        match self.publish(old, new, std::slice::from_ref(&keep))? {
-            Outcome::NotAtomic => match self.publish_updates(std::slice::from_ref(&keep))? {
-                Outcome::Applied => self.publish(old, new, &[]),
-                other => Ok(other),
+        let along: Vec<RefUpdate> = keep.into_iter().collect();
+        let outcome = match self.publish(old, new, &along)? {
+            Outcome::NotAtomic => match self.publish_updates(&along)? {
+                Outcome::Applied => self.publish(old, new, &[])?,
+                other => other,
             },
-            other => Ok(other),
+            other => other,
+        };
+        if outcome == Outcome::Applied {
+            for archive in self.archives_at_hand(new)? {
+                // Whoever took the ledger away may have taken these, too. It stands without them.
+                let _ = self.publish_updates(&[archive]);
+            }
+        }
+        Ok(outcome)
+    }
+
+    /// What checkpoints that lead to `tip` have replaced, as far as it is here.
+    fn archives_at_hand(&self, tip: &Version) -> Result<Vec<RefUpdate>, Fault> {
+        let mut archives = Vec::new();
+        let mut from = tip.clone();
+        loop {
+            let first = self.objects.chain(&from.0, None, usize::MAX)?.pop();
+            let replaced = first.as_ref().and_then(|first| Message::replaced_in(&first.message));
+            let Some(replaced) = replaced.filter(|id| self.objects.has(id)) else { return Ok(archives) };
+            from = Version(replaced.to_owned());
+            let name = archive_ref(&self.ref_name, &from);
+            archives.push(RefUpdate { name, old: None, new: Some(from.0.clone()) });
         }
     }
 }

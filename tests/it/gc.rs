@@ -110,6 +110,11 @@ fn a_board_set_back_to_before_its_fold_is_noticed_and_restored() {
     assert_eq!(world.ask(&b, &["doctor", "--restore"]).exit, 0);
     assert_eq!(world.remote_ref(BOARD), tip);
     assert_eq!(tasks(&world, &a), ["1", "2"]);
+    // As by a mirror of a clone that never had any of it: with the board, what it replaced is gone, and comes back.
+    world.sandbox.git(world.clone("c"), &["push", "-q", "--mirror", "origin"]);
+    assert_eq!(world.ask(&b, &["doctor", "--restore"]).exit, 0);
+    assert_eq!(world.remote_ref(BOARD), tip);
+    assert_eq!(world.remote_ref(&format!("refs/scrum/archive/board-{replaced}")), replaced);
 }
 
 #[test]
