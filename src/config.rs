@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::domain::Seconds;
+use crate::domain::planner::{TrainPolicy, WindowPolicy};
 
 /// The name of the file.
 pub const FILE_NAME: &str = ".scrum.toml";
@@ -103,6 +104,8 @@ pub enum Ci {
 pub enum Strategy {
     /// One after the other, each on the target as it is.
     Serial,
+    /// Each as it would land if all those ahead of it did, all at once.
+    Speculative,
 }
 
 /// What a landed car looks like in the history.
@@ -123,6 +126,16 @@ pub struct TrainSettings {
     pub check: Vec<String>,
     /// In what order and company cars are tested.
     pub strategy: Strategy,
+    /// How many cars are tested together at most; 0: the planner chooses. So far each is tested on its own.
+    pub batch: u32,
+    /// How many cars are speculated on at the start: one more for each that lands, half as many for each that fails.
+    pub window: u32,
+    /// How many cars are speculated on at least.
+    pub window_min: u32,
+    /// How many cars are speculated on at most.
+    pub window_max: u32,
+    /// How many runs may be under way at once; 0: any number.
+    pub slots: u32,
     /// What a landed car looks like in the history.
     pub method: Method,
     /// How long a check may take, and how long a verdict from outside is waited for.
@@ -138,12 +151,33 @@ impl Default for TrainSettings {
         TrainSettings {
             ci: Ci::Local,
             check: Vec::new(),
-            strategy: Strategy::Serial,
+            strategy: Strategy::Speculative,
+            batch: 0,
+            window: 20,
+            window_min: 3,
+            window_max: 100,
+            slots: 0,
             method: Method::Merge,
             timeout: Seconds(30 * 60),
             rework: Seconds(2 * 3600),
             interval: Seconds(30),
         }
+    }
+}
+
+impl TrainSettings {
+    /// What these settings are to the planner.
+    pub fn policy(&self) -> TrainPolicy {
+        let window = match self.strategy {
+            Strategy::Serial => WindowPolicy::SERIAL,
+            Strategy::Speculative => {
+                WindowPolicy { start: self.window, min: self.window_min, max: self.window_max.max(self.window) }
+            }
+        };
+        let external = self.ci == Ci::External;
+        // A pass runs the checks of its machine itself, one after the other.
+        let slots = if external { self.slots } else { 1 };
+        TrainPolicy { external, timeout: self.timeout, window, slots }
     }
 }
 
@@ -253,7 +287,11 @@ fn bad(place: &str, what: impl ToString) -> ConfigError {
 }
 
 fn from_table(table: Table, place: &str) -> Result<Settings, ConfigError> {
-    Settings::deserialize(Value::Table(table)).map_err(|error| bad(place, error))
+    let settings = Settings::deserialize(Value::Table(table)).map_err(|error| bad(place, error))?;
+    match settings.train.batch {
+        0 | 1 => Ok(settings),
+        more => Err(bad(place, format!("train.batch is {more}: so far cars are tested one by one, with 0 or 1"))),
+    }
 }
 
 /// Every key with its default, as a table of tables.

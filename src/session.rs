@@ -10,9 +10,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::agent::{FileJournal, KnownClaims, LockFiles, ScratchChecks, SystemHost, Worktrees, unnamed_file};
-use crate::config::{self, Ci, ConfigError, LocalSettings, Pairs, Settings};
+use crate::config::{self, ConfigError, LocalSettings, Pairs, Settings};
 use crate::domain::board::Board;
-use crate::domain::planner::TrainPolicy;
 use crate::domain::{Branch, Fence, Holder, TaskId, Timestamp};
 use crate::engine::{Engine, EngineError, Knowledge, PassSettings};
 use crate::failpoint;
@@ -428,7 +427,7 @@ impl Session {
         let settings = self.settings_of(target)?;
         Ok(PassSettings {
             target: target.clone(),
-            policy: TrainPolicy { external: settings.train.ci == Ci::External, timeout: settings.train.timeout },
+            policy: settings.train.policy(),
             check: settings.train.check,
             rework_lease: settings.train.rework,
             retries_max: settings.tasks.retries_max,

@@ -106,7 +106,7 @@ fn reply(target: &Branch, report: &PassReport) -> Reply {
     let data = json!({
         "target": target.as_str(),
         "base": report.base.as_str(),
-        "window": 1,
+        "window": report.window,
         "cars": report.cars.iter().map(view::car).collect::<Vec<_>>(),
         "runs": report.runs.iter().map(view::run).collect::<Vec<_>>(),
         "actions": report.actions.iter().map(view::action).collect::<Vec<_>>(),
@@ -126,6 +126,7 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
         let train = board.train(target)?.unwrap_or_else(|| Train::new(target.clone()));
         Ok((train, board.open_cars(target)?))
     })?;
+    let window = context.session.pass_settings(target)?.policy.window.of(&train);
     let ordered = in_order(&cars);
     let mut text = String::new();
     if let Some(reason) = &train.paused {
@@ -148,7 +149,7 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
     let data = json!({
         "target": target.as_str(),
         "base": train.landed_to.as_ref().map(|id| id.as_str()),
-        "window": 1,
+        "window": window,
         "paused": train.paused,
         "cars": ordered.iter().map(|car| view::car(car)).collect::<Vec<_>>(),
         "runs": train.runs.iter().map(view::run).collect::<Vec<_>>(),
@@ -168,6 +169,7 @@ fn eject(context: &Context, target: Branch, car: &str, reason: Option<&str>) -> 
         reason: reason.unwrap_or("taken out by hand").to_owned(),
         lease: settings.train.rework,
         retries_max: settings.tasks.retries_max,
+        window: None,
     };
     let asked = context.board()?.ask(command)?;
     let Outcome::Ejected { cars } = asked.outcome else { unreachable!("BUG: an ejection was asked for") };

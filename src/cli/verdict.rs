@@ -47,6 +47,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
         // Late, or withdrawn meanwhile: whoever reports has done nothing wrong.
         return Ok(Reply::new(json!({ "applied": false }), "No run is waiting for this verdict.\n"));
     };
+    let tested = run.tested().to_vec();
     let record = VerdictRecord {
         tree: run.tree,
         commit,
@@ -63,7 +64,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
         output: String::new(),
     };
     let verdict = record.verdict;
-    let applied = board.record_verdict(&target, record, &run.cars, true, &context.session.code)?;
+    let applied = board.record_verdict(&target, record, &tested, true, &context.session.code)?;
     let text =
         if applied { format!("Recorded {verdict}.\n") } else { "This verdict was of no use any more.\n".to_owned() };
     Ok(Reply::new(json!({ "applied": applied }), text))

@@ -121,6 +121,9 @@ pub(super) fn action(action: &Action) -> Value {
         Action::StartRun { cars, commit, tree } => {
             json!({ "kind": "start-run", "cars": ids(cars), "commit": commit.as_str(), "tree": tree.as_str() })
         }
+        Action::CancelRun { cars, commit, tree } => {
+            json!({ "kind": "cancel-run", "cars": ids(cars), "commit": commit.as_str(), "tree": tree.as_str() })
+        }
         Action::ReuseVerdict { cars, commit, tree, verdict } => json!({
             "kind": "reuse-verdict", "cars": ids(cars), "commit": commit.as_str(), "tree": tree.as_str(),
             "verdict": verdict.as_str(),
@@ -139,6 +142,9 @@ pub(super) fn action_line(action: &Action) -> String {
         |cars: &[crate::domain::CarId]| cars.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>().join(", ");
     match action {
         Action::StartRun { cars, commit, .. } => format!("test {} as {}", ids(cars), short(commit.as_str())),
+        Action::CancelRun { cars, commit, .. } => {
+            format!("no more test of {} as {}", ids(cars), short(commit.as_str()))
+        }
         Action::ReuseVerdict { cars, verdict, .. } => format!("{}: this tree is known, {verdict}", ids(cars)),
         Action::Land { cars, to, .. } => format!("land {} as {}", ids(cars), short(to.as_str())),
         Action::Eject { car, reason, .. } => format!("eject {car}: {reason}"),

@@ -287,6 +287,9 @@ pub enum Command {
         lease: Seconds,
         /// After how many failures more than this its task is given up.
         retries_max: u32,
+        /// The window of the train from now on; `None`: as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<u32>,
     },
     /// Stop a train from starting and landing anything.
     Pause {
@@ -306,6 +309,15 @@ pub enum Command {
         target: Branch,
         /// The test.
         run: Run,
+    },
+    /// Ask for tests, and wait no more for others.
+    ChangeRuns {
+        /// The train.
+        target: Branch,
+        /// Tests to ask for.
+        start: Vec<Run>,
+        /// The candidates of tests that are wanted no more.
+        cancel: Vec<ObjectId>,
     },
     /// Record what a test said.
     Verdict {
@@ -354,6 +366,9 @@ pub enum Command {
         to: ObjectId,
         /// The tree that was tested; `None` for cars that were found on the target already.
         tree: Option<ObjectId>,
+        /// The window of the train from now on; `None`: as it is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        window: Option<u32>,
     },
 }
 
@@ -453,6 +468,13 @@ pub enum Outcome {
         /// Whether anything changed.
         changed: bool,
     },
+    /// Tests were asked for, and others are waited for no more.
+    Runs {
+        /// The candidates of those that were asked for, and were not before.
+        started: Vec<ObjectId>,
+        /// The candidates of those that were waited for until now.
+        cancelled: Vec<ObjectId>,
+    },
     /// A verdict was taken in, or was of no use.
     Verdict {
         /// Whether it was of use.
@@ -493,6 +515,7 @@ impl Command {
             Command::Pause { .. } => "pause",
             Command::Resume { .. } => "resume",
             Command::StartRun { .. } => "run",
+            Command::ChangeRuns { .. } => "runs",
             Command::Verdict { .. } => "verdict",
             Command::AnnounceLanding { .. } => "landing",
             Command::AbandonLanding { .. } => "landing abandoned",
@@ -548,6 +571,12 @@ impl Operation {
             (Command::Resume { target }, _) => format!("resume {target} by {by}"),
             (Command::StartRun { target, run }, _) => {
                 format!("run {} on {target} by {by}, {}", cars(&run.cars), run.commit)
+            }
+            (Command::ChangeRuns { target, start, .. }, Outcome::Runs { started, cancelled }) => {
+                let started = start.iter().filter(|run| started.contains(&run.commit)).map(|run| cars(&run.cars));
+                let started: Vec<String> = started.collect();
+                let (count, started) = (cancelled.len(), started.join(" / "));
+                format!("runs of {started} on {target} by {by}, {count} cancelled")
             }
             (Command::Verdict { target, record, .. }, _) => {
                 format!("verdict {} on {target} by {by}, {}", record.verdict, record.commit)

@@ -188,7 +188,7 @@ fn check_train(board: &MemoryBoard, train: &Train, broken: &mut Vec<String>) {
         }
     }
     for car in &open {
-        let in_a_run = train.runs.iter().any(|run| run.cars.contains(&car.id));
+        let in_a_run = train.runs.iter().any(|run| run.tested().contains(&car.id));
         if car.state == CarState::Testing && !in_a_run {
             broken.push(format!("car {} is in testing, but in no run", car.id));
         }

@@ -26,12 +26,15 @@ pub struct Train {
     /// Tests that were asked for and have no verdict yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<Run>,
+    /// How many cars are speculated on; absent: as many as at the start.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
 }
 
 impl Train {
     /// A train without cars.
     pub fn new(target: Branch) -> Train {
-        Train { target, next_position: 1, paused: None, landed_to: None, landing: None, runs: Vec::new() }
+        Train { target, next_position: 1, paused: None, landed_to: None, landing: None, runs: Vec::new(), window: None }
     }
 }
 
@@ -183,12 +186,27 @@ pub struct Run {
     pub base: ObjectId,
     /// The cars in it, in order.
     pub cars: Vec<CarId>,
+    /// How many of them, from the first on, have runs of their own: what is asked is whether the others may land after
+    /// these.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub ahead: u32,
     /// Whether anything is known yet.
     pub state: RunState,
     /// When it was asked for.
     pub started_at: Timestamp,
     /// Who asked.
     pub started_by: Holder,
+}
+
+impl Run {
+    /// The cars that it is about.
+    pub fn tested(&self) -> &[CarId] {
+        self.cars.get(self.ahead as usize..).unwrap_or_default()
+    }
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Where a run is.

@@ -11,8 +11,10 @@ mod heartbeat;
 mod intents;
 mod journal;
 mod knowledge;
+mod landing;
 mod pass;
 pub mod ports;
+mod runs;
 mod submit;
 mod verify;
 

@@ -4,28 +4,22 @@
 //! target is moved only from the commit that was observed, only by fast-forward, only to a commit whose tree passed.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use super::board::{Engine, How};
 use super::error::EngineError;
 use super::journal::Journal;
+use super::landing::landing_of;
 use super::ports::{Checks, Code, Host};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
-use crate::domain::planner::{Action, Observation, Plan, TrainPolicy, in_order, plan};
-use crate::domain::train::Landing;
-use crate::domain::{
-    Branch, Car, CarId, Command, Grant, ObjectId, Outcome, Refusal, Run, RunState, Seconds, Train, Verdict,
-    VerdictRecord,
-};
-use crate::ledger::{Outcome as Published, RefUpdate, Store};
+use crate::domain::planner::{Action, Candidate, Observation, Plan, TrainPolicy, in_order, plan};
+use crate::domain::{Branch, Car, CarId, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Train, Verdict};
+use crate::ledger::{Outcome as Published, Store};
 use crate::planted::{self, Bug};
 use crate::record::LedgerBoard;
 
 /// How often one pass plans before it leaves the rest to the next.
 const STEPS_MAX: usize = 10_000;
-/// How often the notes are tried again when another train moved them meanwhile.
-const NOTE_ATTEMPTS: usize = 5;
 
 /// What a pass needs to know beside the board.
 #[derive(Debug, Clone)]
@@ -86,6 +80,8 @@ pub struct PassReport {
     pub cars: Vec<Car>,
     /// Tests that were asked for and have no verdict yet.
     pub runs: Vec<Run>,
+    /// How many cars are speculated on.
+    pub window: u32,
 }
 
 /// One pass.
@@ -100,8 +96,33 @@ pub struct Pass<'a, S, H, J, C, K> {
     pub settings: &'a PassSettings,
 }
 
+/// What a pass has done so far, and whom it tells.
+pub(super) struct Account<'t> {
+    pub done: Vec<Action>,
+    pub tell: &'t mut dyn FnMut(PassEvent),
+}
+
+impl Account<'_> {
+    pub fn tell(&mut self, event: PassEvent) {
+        (self.tell)(event);
+    }
+}
+
+/// What a step of a pass sees.
+pub(super) struct Now<'a> {
+    pub train: &'a Train,
+    pub cars: &'a [Car],
+    pub seen: &'a Observation,
+}
+
+impl Now<'_> {
+    pub fn car(&self, id: &CarId) -> Option<&Car> {
+        self.cars.iter().find(|car| car.id == *id)
+    }
+}
+
 /// Whether to plan again.
-enum Next {
+pub(super) enum Next {
     /// Something changed.
     Again,
     /// Nothing did.
@@ -119,7 +140,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
 
     /// Runs the pass.
     pub fn run(&self, tell: &mut dyn FnMut(PassEvent)) -> Result<PassReport, EngineError> {
-        let mut done = Vec::new();
+        let mut account = Account { done: Vec::new(), tell };
         let mut met: Vec<CarId> = Vec::new();
         for _ in 0..STEPS_MAX {
             let (train, cars) = self.train()?;
@@ -127,38 +148,30 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                 in_order(&cars).iter().map(|car| car.id.clone()).filter(|id| !met.contains(id)).collect::<Vec<_>>(),
             );
             let mut seen = self.observe(&cars)?;
-            if let Some(landing) = &train.landing {
-                match self.finish_landing(landing, &seen.base) {
-                    Ok(what) => tell(PassEvent::Recovered(what)),
+            if train.landing.is_some() {
+                match self.take_up(&train, &seen.base, &mut account) {
+                    Ok(what) => account.tell(PassEvent::Recovered(what)),
                     // Another pass was faster.
-                    Err(EngineError::Refused(Refusal::TrainChanged(what))) => tell(PassEvent::LookingAgain(what)),
+                    Err(EngineError::Refused(Refusal::TrainChanged(what))) => {
+                        account.tell(PassEvent::LookingAgain(what));
+                    }
                     Err(error) => return Err(error),
                 }
                 continue;
             }
             let plan = self.plan_fully(&train, &cars, &mut seen)?;
-            let mut again = false;
-            let mut waits = Vec::new();
-            for action in plan.actions {
-                if let Action::Wait { .. } = action {
-                    waits.push(action);
-                    continue;
+            let (waits, actions): (Vec<Action>, Vec<Action>) =
+                plan.actions.into_iter().partition(|action| matches!(action, Action::Wait { .. }));
+            let now = Now { train: &train, cars: &cars, seen: &seen };
+            let next = match self.perform(&actions, &now, &mut account) {
+                Err(EngineError::Refused(Refusal::TrainChanged(what))) => {
+                    account.tell(PassEvent::LookingAgain(what));
+                    Next::Again
                 }
-                tell(PassEvent::Doing(action.clone()));
-                let next = match self.perform(&action, &seen, &cars, tell) {
-                    Err(EngineError::Refused(Refusal::TrainChanged(what))) => {
-                        tell(PassEvent::LookingAgain(what));
-                        Next::Again
-                    }
-                    next => next?,
-                };
-                done.push(action);
-                if let Next::Again = next {
-                    again = true;
-                    break;
-                }
-            }
-            if !again {
+                next => next?,
+            };
+            if let Next::Stop = next {
+                let mut done = account.done;
                 done.extend(waits);
                 let (train, cars) = if done.is_empty() { (train, cars) } else { self.train()? };
                 return Ok(self.report(seen.base, done, &met, train, cars));
@@ -170,9 +183,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     /// Finishes or abandons a landing that an earlier pass had announced, and does nothing else. Gives what was done.
     pub fn recover(&self) -> Result<Option<String>, EngineError> {
         let (train, cars) = self.train()?;
-        let Some(landing) = &train.landing else { return Ok(None) };
+        if train.landing.is_none() {
+            return Ok(None);
+        }
         let base = self.observe(&cars)?.base;
-        match self.finish_landing(landing, &base) {
+        match self.take_up(&train, &base, &mut Account { done: Vec::new(), tell: &mut |_| {} }) {
             // Another pass was faster.
             Err(EngineError::Refused(Refusal::TrainChanged(what))) => Ok(Some(what)),
             done => done.map(Some),
@@ -194,7 +209,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             cars.extend(gone.filter(|car| !car.state.is_open()));
         }
         cars.extend(in_order(&open).into_iter().cloned());
-        PassReport { base, actions, cars, runs: train.runs }
+        let window = self.settings.policy.window.of(&train);
+        PassReport { base, actions, cars, runs: train.runs, window }
     }
 
     fn observe(&self, cars: &[Car]) -> Result<Observation, EngineError> {
@@ -241,8 +257,15 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             let Some(wanted) = next.wanted else { return Ok(next) };
             let car = wanted.last().and_then(|id| cars.iter().find(|car| car.id == *id));
             let car = car.expect("BUG: the plan wants a candidate of a car that is not in the train");
-            let candidate = self.code.candidate(&seen.base, car)?;
-            if let crate::domain::planner::Candidate::Clean { tree, .. } = &candidate {
+            let base = match wanted.split_last() {
+                Some((_, [])) | None => &seen.base,
+                Some((_, ahead)) => match seen.candidates.get(ahead) {
+                    Some(Candidate::Clean { commit, .. }) => commit,
+                    _ => unreachable!("BUG: the plan wants a candidate on one that was not built"),
+                },
+            };
+            let candidate = self.code.candidate(base, car)?;
+            if let Candidate::Clean { tree, .. } = &candidate {
                 let earlier = car.tested_tree.as_ref().filter(|_| planted::is(Bug::VerdictOfAnotherTree));
                 let known = self.engine.read(false, |board| Ok(board.verdict(earlier.unwrap_or(tree))?))?;
                 if let Some(known) = known.filter(|known| known.check == self.settings.check_name()) {
@@ -253,33 +276,65 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         }
     }
 
-    fn perform(
-        &self,
-        action: &Action,
-        seen: &Observation,
-        cars: &[Car],
-        tell: &mut dyn FnMut(PassEvent),
-    ) -> Result<Next, EngineError> {
-        match action {
-            Action::Wait { .. } | Action::ReuseVerdict { .. } => Ok(Next::Stop),
-            Action::Eject { car, cause, reason } => {
-                let commit = cars.iter().find(|known| known.id == *car).map(|known| known.commit.clone());
-                self.eject(car, commit, *cause, reason)?;
-                Ok(Next::Again)
+    /// Performs what was planned, up to the first action after which everything has to be seen anew.
+    fn perform(&self, actions: &[Action], now: &Now<'_>, account: &mut Account<'_>) -> Result<Next, EngineError> {
+        let changes_runs = |action: &&Action| matches!(action, Action::StartRun { .. } | Action::CancelRun { .. });
+        for action in actions.iter().filter(|action| !changes_runs(action)) {
+            account.tell(PassEvent::Doing(action.clone()));
+            match action {
+                Action::Eject { car, cause, reason } => {
+                    self.take_out(car, *cause, reason, now, account)?;
+                    return Ok(Next::Again);
+                }
+                Action::Land { cars, from, to, tree } => {
+                    self.land(&landing_of(cars, from, to, now), tree.as_ref(), now, account)?;
+                    return Ok(Next::Again);
+                }
+                _ => account.done.push(action.clone()),
             }
-            Action::StartRun { cars: ids, commit, tree } if self.settings.policy.external => {
-                self.ask_for_run(ids, commit, tree, seen, cars)
-            }
-            Action::StartRun { cars: ids, commit, tree } => {
-                let verdict = self.check(ids, commit, tree)?;
-                tell(PassEvent::Checked { cars: ids.clone(), verdict });
-                Ok(Next::Again)
-            }
-            Action::Land { cars: ids, from, to, tree } => self.land(ids, from, to, tree.as_ref(), cars, tell),
+        }
+        let runs: Vec<&Action> = actions.iter().filter(changes_runs).collect();
+        if self.settings.policy.external {
+            return self.change_runs(&runs, now, account);
+        }
+        // A check of the machine's own is waited for, and what it says may change everything.
+        match runs.into_iter().find(|action| matches!(action, Action::StartRun { .. })) {
+            Some(start) => self.check(start, account).map(|()| Next::Again),
+            None => Ok(Next::Stop),
         }
     }
 
-    fn eject(&self, car: &CarId, commit: Option<ObjectId>, cause: EjectCause, reason: &str) -> Result<(), EngineError> {
+    /// Takes a car of the train out, and notes that, with the tests that lost their sense.
+    pub(super) fn take_out(
+        &self,
+        car: &CarId,
+        cause: EjectCause,
+        reason: &str,
+        now: &Now<'_>,
+        account: &mut Account<'_>,
+    ) -> Result<(), EngineError> {
+        let commit = now.car(car).map(|known| known.commit.clone());
+        let window = (cause == EjectCause::Failed).then(|| self.settings.policy.window.halved(now.train));
+        let left = self.eject(car, commit, cause, reason, window)?;
+        account.done.push(Action::Eject { car: car.clone(), cause, reason: reason.to_owned() });
+        let moot = now.train.runs.iter().filter(|run| run.cars.iter().any(|id| left.contains(id)));
+        account.done.extend(moot.map(|run| Action::CancelRun {
+            cars: run.cars.clone(),
+            commit: run.commit.clone(),
+            tree: run.tree.clone(),
+        }));
+        Ok(())
+    }
+
+    /// Takes a car out. Gives all that left with it.
+    pub(super) fn eject(
+        &self,
+        car: &CarId,
+        commit: Option<ObjectId>,
+        cause: EjectCause,
+        reason: &str,
+        window: Option<u32>,
+    ) -> Result<Vec<CarId>, EngineError> {
         let command = Command::Eject {
             target: self.settings.target.clone(),
             car: car.clone(),
@@ -288,276 +343,13 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             reason: reason.to_owned(),
             lease: self.settings.rework_lease,
             retries_max: self.settings.retries_max,
+            window,
         };
-        self.engine.run(command, &How::default()).map(|_| ())
-    }
-
-    /// Offers a candidate to a CI system outside, and records that it was asked for.
-    fn ask_for_run(
-        &self,
-        ids: &[CarId],
-        commit: &ObjectId,
-        tree: &ObjectId,
-        seen: &Observation,
-        cars: &[Car],
-    ) -> Result<Next, EngineError> {
-        let target = &self.settings.target;
-        let run = Run {
-            commit: commit.clone(),
-            tree: tree.clone(),
-            base: seen.base.clone(),
-            cars: ids.to_vec(),
-            state: RunState::Running,
-            started_at: self.engine.host.now(),
-            started_by: self.engine.who.clone(),
-        };
-        let last = ids.last().and_then(|id| cars.iter().find(|car| car.id == *id));
-        let position = last.expect("BUG: a run without a car of the train").position;
-        let name = (self.settings.candidate_ref)(target, position);
-        let branch =
-            Branch::parse(name.trim_start_matches("refs/heads/")).map_err(|error| EngineError::Impossible {
-                what: format!("candidates cannot be offered: {error}"),
-                hint: "use a target branch with a shorter name".to_owned(),
-            })?;
-        self.code.refresh(std::slice::from_ref(&branch))?;
-        let old = self.code.head(&branch)?.map(|id| id.as_str().to_owned());
-        let update = RefUpdate { name, old, new: Some(commit.as_str().to_owned()) };
-        if update.old != update.new {
-            // First the branch, then the board: a run that is recorded can be tested, whatever happens in between.
-            match self.code.publish(std::slice::from_ref(&update))? {
-                Published::Applied => self.code.applied(&[update])?,
-                Published::Lost { .. } => return Ok(Next::Again),
-                other => return Err(published(other)),
-            }
-        }
-        self.engine.run(Command::StartRun { target: target.clone(), run }, &How::default())?;
-        Ok(Next::Stop)
-    }
-
-    /// Runs the configured check on a candidate and records what it said.
-    fn check(&self, ids: &[CarId], commit: &ObjectId, tree: &ObjectId) -> Result<Verdict, EngineError> {
-        let mut record = VerdictRecord {
-            tree: tree.clone(),
-            commit: commit.clone(),
-            verdict: Verdict::Pass,
-            check: self.settings.check_name(),
-            at: self.engine.host.now(),
-            by: self.engine.who.clone(),
-            took: None,
-            url: None,
-            output: String::new(),
-        };
-        if !self.settings.check.is_empty() {
-            let timeout = Duration::from_secs(self.settings.policy.timeout.0);
-            let result = self.checks.run(commit, &self.settings.check, timeout)?;
-            record.verdict = match (result.code, result.timed_out) {
-                (Some(0), false) => Verdict::Pass,
-                // By convention of the shell: found but not executable, and not found. The check itself is broken.
-                (Some(126 | 127), false) | (None, false) => Verdict::Inconclusive,
-                _ => Verdict::Fail,
-            };
-            record.output = result.output;
-            if result.timed_out {
-                record.output.push_str(&format!("\nstopped after {}", self.settings.policy.timeout));
-            }
-            record.took = Some(Seconds(result.took.as_secs()));
-            record.at = self.engine.host.now();
-        }
-        let verdict = record.verdict;
-        self.engine.record_verdict(&self.settings.target, record, ids, false, self.code)?;
-        Ok(verdict)
-    }
-
-    fn land(
-        &self,
-        ids: &[CarId],
-        from: &ObjectId,
-        to: &ObjectId,
-        tree: Option<&ObjectId>,
-        cars: &[Car],
-        tell: &mut dyn FnMut(PassEvent),
-    ) -> Result<Next, EngineError> {
-        let target = &self.settings.target;
-        let command = Command::Land {
-            target: target.clone(),
-            cars: ids.to_vec(),
-            commits: commits_of(ids, cars),
-            from: from.clone(),
-            to: to.clone(),
-            tree: tree.cloned(),
-        };
-        let also = if from == to { Vec::new() } else { vec![self.target_update(from, to)] };
-        if let (true, Some(tip)) = (planted::is(Bug::BoardIsUnchangedGuard), self.engine.store.cached()?) {
-            let (name, tip) = ("refs/scrum/board".to_owned(), Some(tip.0));
-            let guard = RefUpdate { name, old: tip.clone(), new: tip };
-            self.code.publish(&[&[guard], also.as_slice()].concat())?;
-        }
-        let asked = if from == to {
-            self.engine.run(command, &How::default()).map(|_| ())
-        } else if self.code.lands_atomically() {
-            let how = How { also: also.clone(), ..How::default() };
-            self.engine.run(command, &how).and_then(|_| Ok(self.code.applied(&also)?))
-        } else {
-            Err(EngineError::NotAtomic)
-        };
-        match asked {
-            Ok(()) => Ok(Next::Again),
-            Err(EngineError::NotAtomic) => {
-                self.code.set_not_atomic();
-                let tree = tree.expect("BUG: a landing that moves the target names the tree that passed");
-                if planted::is(Bug::LandingUnannounced) {
-                    self.code.move_target(target, from, to)?;
-                }
-                self.announce(ids, cars, from, to, tree)
-            }
-            Err(EngineError::Moved { ref_name }) => {
-                tell(PassEvent::LookingAgain(format!("{ref_name} was moved past the train")));
-                Ok(Next::Again)
-            }
-            Err(EngineError::Refused(Refusal::TrainChanged(what))) => {
-                tell(PassEvent::LookingAgain(what));
-                Ok(Next::Again)
-            }
-            Err(EngineError::Forbidden { ref_name, reason }) if ref_name == self.code.target_ref(target) => {
-                let commit = cars.iter().find(|car| Some(&car.id) == ids.first()).map(|car| car.commit.clone());
-                let reason = format!("{target} did not take it: {reason}");
-                self.eject(&ids[0], commit, EjectCause::Refused, &reason)?;
-                Ok(Next::Again)
-            }
-            Err(error) => Err(error),
+        match self.engine.run(command, &How::default())?.outcome {
+            Outcome::Ejected { cars } => Ok(cars),
+            other => unreachable!("BUG: an ejection gave {other:?}"),
         }
     }
-
-    fn target_update(&self, from: &ObjectId, to: &ObjectId) -> RefUpdate {
-        RefUpdate {
-            name: self.code.target_ref(&self.settings.target),
-            old: Some(from.as_str().to_owned()),
-            new: Some(to.as_str().to_owned()),
-        }
-    }
-
-    /// Lands in three steps that any pass can take up: announce, move, record.
-    fn announce(
-        &self,
-        ids: &[CarId],
-        cars: &[Car],
-        from: &ObjectId,
-        to: &ObjectId,
-        tree: &ObjectId,
-    ) -> Result<Next, EngineError> {
-        let command = Command::AnnounceLanding {
-            target: self.settings.target.clone(),
-            cars: ids.to_vec(),
-            commits: commits_of(ids, cars),
-            from: from.clone(),
-            to: to.clone(),
-            tree: tree.clone(),
-        };
-        match self.engine.run(command, &How::default()) {
-            Err(EngineError::Refused(Refusal::TrainChanged(_))) => return Ok(Next::Again),
-            asked => asked?,
-        };
-        let landing = Landing {
-            from: from.clone(),
-            to: to.clone(),
-            cars: ids.to_vec(),
-            commits: commits_of(ids, cars),
-            at: self.engine.host.now(),
-        };
-        self.finish_landing(&landing, from)?;
-        Ok(Next::Again)
-    }
-
-    /// Takes up an announced landing wherever it stands. Gives what was done, for people.
-    fn finish_landing(&self, landing: &Landing, base: &ObjectId) -> Result<String, EngineError> {
-        let target = &self.settings.target;
-        let cars = landing.cars.iter().map(CarId::as_str).collect::<Vec<_>>().join(", ");
-        let abandon = |why: &str| {
-            let command = Command::AbandonLanding { target: target.clone(), to: landing.to.clone() };
-            self.engine.run(command, &How::default())?;
-            Ok(format!("the landing of {cars} was abandoned: {why}"))
-        };
-        if !self.code.contains(base, &landing.to)? {
-            if *base != landing.from && !planted::is(Bug::TargetMovedFromAnywhere) {
-                return abandon("the target went elsewhere");
-            }
-            let from = if planted::is(Bug::TargetMovedFromAnywhere) { base } else { &landing.from };
-            match self.code.move_target(target, from, &landing.to)? {
-                Published::Applied => {}
-                // Another pass may have been faster, or somebody pushed: whoever plans next sees which.
-                Published::Lost { .. } => return Ok(format!("{target} was moved meanwhile")),
-                Published::Refused { reason, .. } => {
-                    let said = abandon(&reason)?;
-                    for (id, commit) in landing.cars.iter().zip(&landing.commits) {
-                        let why = format!("{target} did not take it: {reason}");
-                        self.eject(id, Some(commit.clone()), EjectCause::Refused, &why)?;
-                    }
-                    return Ok(said);
-                }
-                other => return Err(published(other)),
-            }
-        }
-        let command = Command::Land {
-            target: target.clone(),
-            cars: landing.cars.clone(),
-            commits: landing.commits.clone(),
-            from: landing.from.clone(),
-            to: landing.to.clone(),
-            tree: None,
-        };
-        self.engine.run(command, &How::default())?;
-        Ok(format!("the landing of {cars} was finished"))
-    }
-}
-
-impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
-    /// Records a verdict on the board and, where that works, as a note on the tested commit. Gives whether it was of
-    /// use.
-    pub fn record_verdict(
-        &self,
-        target: &Branch,
-        record: VerdictRecord,
-        cars: &[CarId],
-        asked: bool,
-        code: &impl Code,
-    ) -> Result<bool, EngineError> {
-        let command = Command::Verdict { target: target.clone(), record: record.clone(), cars: cars.to_vec(), asked };
-        for _ in 0..NOTE_ATTEMPTS {
-            let also: Vec<RefUpdate> = code.note(&record)?.into_iter().collect();
-            if also.is_empty() || !code.lands_atomically() {
-                break;
-            }
-            match self.run(command.clone(), &How { also: also.clone(), ..How::default() }) {
-                // The notes are a convenience: another train that moved them does not keep a verdict from the board.
-                Err(EngineError::Moved { .. }) => continue,
-                Err(EngineError::NotAtomic) => {
-                    code.set_not_atomic();
-                    break;
-                }
-                Err(EngineError::Forbidden { ref_name, .. }) if ref_name == also[0].name => break,
-                asked => {
-                    let applied = asked?.outcome == Outcome::Verdict { applied: true };
-                    if applied {
-                        code.applied(&also)?;
-                    }
-                    return Ok(applied);
-                }
-            }
-        }
-        let applied = self.run(command, &How::default())?.outcome == Outcome::Verdict { applied: true };
-        if applied && let Some(update) = code.note(&record)? {
-            // A note that does not arrive is no reason to fail: the board has the verdict.
-            if let Ok(Published::Applied) = code.publish(std::slice::from_ref(&update)) {
-                code.applied(&[update])?;
-            }
-        }
-        Ok(applied)
-    }
-}
-
-/// The commits of cars, in their order.
-fn commits_of(ids: &[CarId], cars: &[Car]) -> Vec<ObjectId> {
-    ids.iter().filter_map(|id| cars.iter().find(|car| car.id == *id)).map(|car| car.commit.clone()).collect()
 }
 
 /// Whether the claim a car was submitted under is not the present one of its task.

@@ -36,7 +36,7 @@ pub trait Code {
     fn set_not_atomic(&self);
     /// The full name of the ref that landing on `target` moves.
     fn target_ref(&self, target: &Branch) -> String;
-    /// Moves refs of the code by themselves: the landing of a repository that cannot move everything in one push.
+    /// Moves refs of the code, each by itself, in one push.
     fn publish(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault>;
     /// Moves a target by itself, and a worktree of this clone that has it checked out with it.
     fn move_target(&self, target: &Branch, from: &ObjectId, to: &ObjectId) -> Result<Outcome, Fault>;

@@ -25,5 +25,6 @@ mod scripts;
 mod scrum;
 mod snapshots;
 mod tour;
+mod train;
 mod verify;
 mod worktrees;

@@ -274,13 +274,14 @@ fn command_word(command: &Command) -> &'static str {
         Command::Pause { .. } => "pause",
         Command::Resume { .. } => "resume",
         Command::StartRun { .. } => "start-run",
+        Command::ChangeRuns { .. } => "change-runs",
         Command::Verdict { .. } => "verdict",
         Command::AnnounceLanding { .. } => "announce-landing",
         Command::AbandonLanding { .. } => "abandon-landing",
         Command::Land { .. } => "land",
     }
 }
-const COMMANDS: usize = 25;
+const COMMANDS: usize = 26;
 
 /// The same for outcomes.
 fn outcome_word(outcome: &Outcome) -> &'static str {
@@ -298,11 +299,12 @@ fn outcome_word(outcome: &Outcome) -> &'static str {
         Outcome::Submitted { .. } => "submitted",
         Outcome::Ejected { .. } => "ejected",
         Outcome::Train { .. } => "train",
+        Outcome::Runs { .. } => "runs",
         Outcome::Verdict { .. } => "verdict",
         Outcome::Landed { .. } => "landed",
     }
 }
-const OUTCOMES: usize = 15;
+const OUTCOMES: usize = 16;
 
 #[test]
 fn words_on_the_wire_stay_what_they_are() {

@@ -116,6 +116,7 @@ fn changes_nothing(outcome: &Outcome) -> bool {
         Outcome::Unlocked { patterns } => patterns.is_empty(),
         Outcome::Submitted { again, .. } => *again,
         Outcome::Train { changed } => !changed,
+        Outcome::Runs { started, cancelled } => started.is_empty() && cancelled.is_empty(),
         Outcome::Team { .. } => false,
         _ => false,
     }

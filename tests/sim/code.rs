@@ -84,11 +84,14 @@ impl Code for SimCode<'_> {
     }
 
     fn publish(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
-        let outcome = self.0.push(updates)?;
-        if outcome == Outcome::Applied {
-            self.applied(updates)?;
+        for update in updates {
+            let update = std::slice::from_ref(update);
+            match self.0.push(update)? {
+                Outcome::Applied => self.applied(update)?,
+                other => return Ok(other),
+            }
         }
-        Ok(outcome)
+        Ok(Outcome::Applied)
     }
 
     fn move_target(&self, target: &Branch, from: &ObjectId, to: &ObjectId) -> Result<Outcome, Fault> {

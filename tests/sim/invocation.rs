@@ -317,7 +317,12 @@ impl<'p> Invocation<'p> {
         let code = crate::code::SimCode(self.process);
         let settings = PassSettings {
             target: target(),
-            policy: TrainPolicy { external: plan.external, timeout: Seconds(VERDICT_SECS) },
+            policy: TrainPolicy {
+                external: plan.external,
+                timeout: Seconds(VERDICT_SECS),
+                window: plan.window,
+                slots: plan.slots,
+            },
             check: vec!["check".to_owned()],
             rework_lease: Seconds(plan.lease_secs),
             retries_max: 2,

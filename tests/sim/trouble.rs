@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use git_scrum::domain::planner::WindowPolicy;
+
 use crate::random::Random;
 
 /// One kind of trouble.
@@ -117,6 +119,10 @@ impl Trouble {
 /// How often each thing happened, by name.
 pub type Tally = BTreeMap<String, u64>;
 
+/// Trains of one car at a time, of few and of many.
+const WINDOWS: [WindowPolicy; 3] =
+    [WindowPolicy::SERIAL, WindowPolicy { start: 2, min: 1, max: 4 }, WindowPolicy { start: 20, min: 3, max: 100 }];
+
 /// What one run is like: drawn from its seed, so that each run stresses something else.
 #[derive(Debug)]
 pub struct Plan {
@@ -139,6 +145,10 @@ pub struct Plan {
     pub atomic: bool,
     /// Whether verdicts come from a CI system outside.
     pub external: bool,
+    /// How many cars the trains speculate on.
+    pub window: WindowPolicy,
+    /// How many runs they have under way at once.
+    pub slots: u32,
     /// Whether verdicts are attached to commits as notes.
     pub notes: bool,
     /// How long a claim lasts.
@@ -179,6 +189,8 @@ impl Plan {
             drift_ppm: if random.chance(500) { skew_secs } else { 0 },
             atomic: random.chance(700),
             external: random.chance(250),
+            window: *random.pick(&WINDOWS).expect("there are some"),
+            slots: *random.pick(&[0, 1, 3]).expect("there are some"),
             notes: random.chance(400),
             lease_secs: *random.pick(&[300, 1800]).expect("there are some"),
             outsider: random.chance(600),

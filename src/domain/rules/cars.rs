@@ -169,7 +169,8 @@ fn check_after<B: Board>(
 }
 
 pub(super) fn eject<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::Eject { target, car: id, commit, cause, reason, lease, retries_max } = &operation.command else {
+    let Command::Eject { target, car: id, commit, cause, reason, lease, retries_max, window } = &operation.command
+    else {
         unreachable!("BUG: only an ejection is decided here")
     };
     let car = draft.car(target, id)?.ok_or_else(|| Stop::Refused(Refusal::NoSuchCar(id.clone())))?;
@@ -179,6 +180,10 @@ pub(super) fn eject<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -
     let rework = Rework { operation, lease: Some(*lease), retries_max: *retries_max };
     let mut left = Vec::new();
     leave(draft, car, *cause, reason, &rework, &mut left)?;
+    if let (Some(window), Some(mut train)) = (window, draft.train(target)?) {
+        train.window = Some(*window);
+        draft.put_train(train);
+    }
     Ok(Outcome::Ejected { cars: left })
 }
 
@@ -294,19 +299,51 @@ pub(super) fn pause<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, reason:
 
 pub(super) fn start_run<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, run: &Run) -> Ruling<B::Fault> {
     let mut train = known_train(draft, target)?;
-    if train.runs.iter().any(|known| known.commit == run.commit) {
-        return Ok(Outcome::Train { changed: false });
+    let changed = begin_run(draft, &mut train, run)?;
+    if changed {
+        draft.put_train(train);
     }
-    check_not_paused(&train)?;
+    Ok(Outcome::Train { changed })
+}
+
+pub(super) fn change_runs<B: Board>(
+    draft: &mut Draft<'_, B>,
+    target: &Branch,
+    start: &[Run],
+    cancel: &[ObjectId],
+) -> Ruling<B::Fault> {
+    let mut train = known_train(draft, target)?;
+    let waited_for = |commit: &&ObjectId| train.runs.iter().any(|run| run.commit == **commit);
+    let cancelled: Vec<ObjectId> = cancel.iter().filter(waited_for).cloned().collect();
+    drop_runs(draft, &mut train, |run| cancelled.contains(&run.commit))?;
+    let mut started = Vec::new();
+    for run in start {
+        if begin_run(draft, &mut train, run)? {
+            started.push(run.commit.clone());
+        }
+    }
+    if !started.is_empty() || !cancelled.is_empty() {
+        draft.put_train(train);
+    }
+    Ok(Outcome::Runs { started, cancelled })
+}
+
+/// Notes that a test was asked for. Gives whether that is new.
+fn begin_run<B: Board>(draft: &mut Draft<'_, B>, train: &mut Train, run: &Run) -> Result<bool, Stop<B::Fault>> {
+    if train.runs.iter().any(|known| known.commit == run.commit) {
+        return Ok(false);
+    }
+    check_not_paused(train)?;
     for id in &run.cars {
-        let mut car = open_car(draft, target, id)?;
-        car.state = CarState::Testing;
-        car.tested_tree = Some(run.tree.clone());
-        draft.put_car(car);
+        let mut car = open_car(draft, &train.target, id)?;
+        if run.tested().contains(id) {
+            car.state = CarState::Testing;
+            car.tested_tree = Some(run.tree.clone());
+            draft.put_car(car);
+        }
     }
     train.runs.push(run.clone());
-    draft.put_train(train);
-    Ok(Outcome::Train { changed: true })
+    Ok(true)
 }
 
 pub(super) fn verdict<B: Board>(
@@ -382,7 +419,7 @@ pub(super) fn abandon_landing<B: Board>(draft: &mut Draft<'_, B>, target: &Branc
 }
 
 pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::Land { target, cars, commits, from, to, tree } = &operation.command else {
+    let Command::Land { target, cars, commits, from, to, tree, window } = &operation.command else {
         unreachable!("BUG: only a landing is decided here")
     };
     let mut train = known_train(draft, target)?;
@@ -416,7 +453,18 @@ pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) ->
     }
     train.landing = None;
     train.landed_to = Some(to.clone());
-    drop_runs(draft, &mut train, |run| run.cars.iter().any(|id| landed.contains(id)))?;
+    train.window = window.or(train.window);
+    let behind = |run: &Run| run.cars.iter().take_while(|id| landed.contains(id)).count();
+    drop_runs(draft, &mut train, |run| {
+        run.tested().iter().chain(&run.cars[behind(run)..]).any(|id| landed.contains(id))
+    })?;
+    // What was tested behind them is the same commit still, on a target that has moved to its base.
+    for run in train.runs.iter_mut().filter(|run| behind(run) > 0) {
+        let behind = behind(run);
+        run.cars.drain(..behind);
+        run.ahead = run.ahead.saturating_sub(u32::try_from(behind).unwrap_or(u32::MAX));
+        run.base = to.clone();
+    }
     draft.put_train(train);
     for mut car in draft.open_cars(target)? {
         // What has landed is waited for no more, whatever is submitted under its name later.
@@ -472,7 +520,7 @@ fn drop_runs<B: Board>(
     train.runs = kept;
     for id in gone.iter().flat_map(|run| &run.cars) {
         if let Some(mut car) = draft.car(&train.target, id)?.filter(|car| car.state == CarState::Testing)
-            && !train.runs.iter().any(|run| run.cars.contains(id))
+            && !train.runs.iter().any(|run| run.tested().contains(id))
         {
             car.state = CarState::Queued;
             draft.put_car(car);

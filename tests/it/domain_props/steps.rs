@@ -310,7 +310,7 @@ impl World {
             return Some(Command::AbandonLanding { target, to: landing.to.clone() });
         }
         if let (Verb::Land, Some(Landing { from, to, cars, commits, .. }), true) = (step.verb, seen.landing, d < 200) {
-            return Some(Command::Land { target, cars, commits, from, to, tree: None });
+            return Some(Command::Land { target, cars, commits, from, to, tree: None, window: None });
         }
         let first = pick(&seen.cars, a)?;
         let second = pick(&seen.cars, c).filter(|second| second.id != first.id && f < 50);
@@ -337,16 +337,23 @@ impl World {
                 reason: "some reason".to_owned(),
                 lease: lease(f),
                 retries_max: 2,
+                window: (e < 100).then(|| u32::from(e)),
             },
             Verb::StartRun => {
                 let (state, base) = (RunState::Running, object('m', 0));
                 let (started_at, started_by) = (Timestamp::from_secs(self.now), name(&HOLDERS, step.by));
-                Command::StartRun { target, run: Run { commit, tree, base, cars, state, started_at, started_by } }
+                let ahead = u32::from(d) % u32::try_from(cars.len()).unwrap_or(1).max(1);
+                let run = Run { commit, tree, base, cars, ahead, state, started_at, started_by };
+                let cancel = pick(&seen.runs, e).map(|run| run.commit.clone()).into_iter().collect();
+                match d % 2 {
+                    0 => Command::StartRun { target, run },
+                    _ => Command::ChangeRuns { target, start: vec![run], cancel },
+                }
             }
             Verb::Verdict => {
                 let run = pick(&seen.runs, f).filter(|_| f < 128);
                 let (commit, tree, cars) = match run {
-                    Some(run) => (run.commit.clone(), run.tree.clone(), run.cars.clone()),
+                    Some(run) => (run.commit.clone(), run.tree.clone(), run.tested().to_vec()),
                     None => (commit, tree, cars),
                 };
                 let verdict = [Verdict::Pass, Verdict::Pass, Verdict::Fail, Verdict::Inconclusive][usize::from(d % 4)];
@@ -355,7 +362,15 @@ impl World {
             Verb::Announce => {
                 Command::AnnounceLanding { target, cars, commits, from: object('m', 0), to: commit, tree }
             }
-            Verb::Land => Command::Land { target, cars, commits, from: object('m', 0), to: commit, tree: Some(tree) },
+            Verb::Land => Command::Land {
+                target,
+                cars,
+                commits,
+                from: object('m', 0),
+                to: commit,
+                tree: Some(tree),
+                window: None,
+            },
             _ => return None,
         })
     }

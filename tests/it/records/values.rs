@@ -133,6 +133,7 @@ fn run() -> Run {
         tree: object('d'),
         base: object('b'),
         cars: ids(&["102", "waits"]),
+        ahead: 0,
         state: RunState::Running,
         started_at: at(20),
         started_by: id("ci"),
@@ -149,6 +150,7 @@ fn train() -> Train {
         landed_to: Some(object('b')),
         landing: Some(landing),
         runs: vec![run(), Run { cars: ids(&["waits"]), ..run() }],
+        window: None,
     }
 }
 
@@ -417,12 +419,22 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 reason: "no verdict in 30m".into(),
                 lease: Seconds(7200),
                 retries_max: 2,
+                window: None,
             },
             Outcome::Ejected { cars: ids(&["101", "102"]) },
         ),
         ("pause", Command::Pause { target: target(), reason: "release".into() }, Outcome::Train { changed: true }),
         ("resume", Command::Resume { target: target() }, Outcome::Train { changed: false }),
         ("start-run", Command::StartRun { target: target(), run: run() }, Outcome::Train { changed: true }),
+        (
+            "change-runs",
+            Command::ChangeRuns {
+                target: target(),
+                start: vec![Run { cars: ids(&["101", "102"]), ahead: 1, ..run() }],
+                cancel: vec![object('f')],
+            },
+            Outcome::Runs { started: vec![object('c')], cancelled: vec![object('f')] },
+        ),
         (
             "verdict",
             Command::Verdict { target: target(), record: verdict(), cars: ids(&["102"]), asked: true },
@@ -454,6 +466,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: Some(object('d')),
+                window: None,
             },
             Outcome::Landed { cars: ids(&["101"]), unblocked: ids(&["102"]) },
         ),
@@ -466,6 +479,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: None,
+                window: None,
             },
             Outcome::Landed { cars: vec![], unblocked: vec![] },
         ),

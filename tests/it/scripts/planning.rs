@@ -13,11 +13,12 @@
 //! | `conflict=CAR+CAR:PATH,PATH` | there is none |
 //! | `pass=X` `fail=X` `inconclusive=X` | what is known of the tree of commit X |
 //! | `external` `timeout=30m` | verdicts come from outside; how long they are waited for |
+//! | `window=1` `window=1-2-8` `slots=4` | how many cars are speculated on, and how many runs are under way at once |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use git_scrum::domain::board::Board;
-use git_scrum::domain::planner::{Action, Candidate, Observation, TrainPolicy, plan};
+use git_scrum::domain::planner::{Action, Candidate, Observation, TrainPolicy, WindowPolicy, plan};
 use git_scrum::domain::{CarId, Seconds, Train, Verdict};
 
 use super::World;
@@ -40,7 +41,8 @@ impl World {
             verdicts: BTreeMap::new(),
             now: self.now,
         };
-        let mut policy = TrainPolicy { external: false, timeout: Seconds(30 * 60) };
+        let window = WindowPolicy { start: 20, min: 3, max: 100 };
+        let mut policy = TrainPolicy { external: false, timeout: Seconds(30 * 60), window, slots: 0 };
         for word in words.rest::<String>()? {
             self.see(&word, &mut seen, &mut policy)?;
         }
@@ -93,6 +95,8 @@ impl World {
             "inconclusive" => self.know(value, Verdict::Inconclusive, seen),
             "external" => policy.external = true,
             "timeout" => policy.timeout = value.parse()?,
+            "window" => policy.window = window(value)?,
+            "slots" => policy.slots = value.parse().map_err(|error| format!("{value}: {error}"))?,
             _ => return Err(format!("nothing can be seen as {word}")),
         }
         Ok(())
@@ -100,6 +104,16 @@ impl World {
 
     fn know(&mut self, commit: &str, verdict: Verdict, seen: &mut Observation) {
         seen.verdicts.insert(self.objects.id(&format!("{commit}-tree")), verdict);
+    }
+}
+
+/// `4`, or `1-4-8`: at least, at the start, at most.
+fn window(text: &str) -> Result<WindowPolicy, Wrong> {
+    let numbers: Result<Vec<u32>, _> = text.split('-').map(str::parse).collect();
+    match numbers.map_err(|error| format!("{text}: {error}"))?[..] {
+        [fixed] => Ok(WindowPolicy { start: fixed, min: fixed, max: fixed }),
+        [min, start, max] => Ok(WindowPolicy { start, min, max }),
+        _ => Err(format!("{text} is no window")),
     }
 }
 
@@ -114,6 +128,7 @@ fn cars(names: &str) -> Result<Vec<CarId>, Wrong> {
 fn action(action: &Action) -> String {
     match action {
         Action::StartRun { cars, commit, .. } => format!("start-run {}: {commit}", train_of(cars)),
+        Action::CancelRun { cars, commit, .. } => format!("cancel-run {}: {commit}", train_of(cars)),
         Action::ReuseVerdict { cars, commit, verdict, .. } => {
             format!("reuse-verdict {}: {commit}, {verdict}", train_of(cars))
         }

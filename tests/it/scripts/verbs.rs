@@ -115,6 +115,7 @@ impl World {
             reason: reason(words)?,
             lease: words.option("--lease")?.unwrap_or(LEASE),
             retries_max: words.option("--retries")?.unwrap_or(RETRIES_MAX),
+            window: words.option("--window")?,
             car: words.next("car")?,
         })
     }
@@ -127,6 +128,7 @@ impl World {
             commit,
             tree,
             base: self.objects.id(&base),
+            ahead: words.option("--ahead")?.unwrap_or(0),
             cars: words.rest()?,
             state: RunState::Running,
             started_at: self.now,
@@ -151,7 +153,8 @@ impl World {
             // As `git scrum verdict` does: the cars of the run that it answers.
             let Ok(train) = self.board.train(&target);
             let runs = train.map(|train| train.runs).unwrap_or_default();
-            cars = runs.into_iter().find(|run| run.commit == commit).map(|run| run.cars).unwrap_or_default();
+            cars =
+                runs.into_iter().find(|run| run.commit == commit).map(|run| run.tested().to_vec()).unwrap_or_default();
         }
         let (at, by) = (self.now, self.who.clone());
         let record =
@@ -173,8 +176,9 @@ impl World {
         let from = self.object(words, "--from")?;
         let (to, tree) = self.commit_and_tree(words, "--to")?;
         let tree = (!untested).then_some(tree);
+        let window = words.option("--window")?;
         let (cars, commits) = self.pinned(words, &target)?;
-        Ok(Command::Land { target, cars, commits, from, to, tree })
+        Ok(Command::Land { target, cars, commits, from, to, tree, window })
     }
 
     /// Cars with the commits they are to land with: those that a script names, or else those they have now.

@@ -1,0 +1,190 @@
+//! Runs: candidates are tested, by a CI system outside or by the machine itself, and what that said is recorded.
+//!
+//! Guarantees: a run that is recorded can be tested, and is asked for once, by whichever pass was first; what a test
+//! says belongs to the tree. Must not decide what is tested: the planner does.
+
+use std::time::Duration;
+
+use super::board::{Engine, How};
+use super::error::EngineError;
+use super::journal::Journal;
+use super::pass::{Account, Next, Now, Pass, PassEvent, published};
+use super::ports::{Checks, Code, Host};
+use crate::domain::planner::Action;
+use crate::domain::{Branch, Car, CarId, Command, Outcome, Run, RunState, Seconds, Verdict, VerdictRecord};
+use crate::ledger::{Outcome as Published, RefUpdate, Store};
+use crate::record::names::branch_ref;
+
+/// How often the notes are tried again when another train moved them meanwhile.
+const NOTE_ATTEMPTS: usize = 5;
+
+impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> {
+    /// Offers candidates to a CI system outside, and records that they were asked for, and that others are wanted no
+    /// more: in two pushes, however many there are.
+    pub(super) fn change_runs(
+        &self,
+        actions: &[&Action],
+        now: &Now<'_>,
+        account: &mut Account<'_>,
+    ) -> Result<Next, EngineError> {
+        let (mut start, mut cancel, mut branches) = (Vec::new(), Vec::new(), Vec::new());
+        for action in actions {
+            match action {
+                Action::StartRun { cars, commit, tree } => {
+                    let last = cars.last().and_then(|id| now.car(id));
+                    branches.push(self.candidate_branch(last.expect("BUG: a run without a car of the train"))?);
+                    start.push(Run {
+                        commit: commit.clone(),
+                        tree: tree.clone(),
+                        base: now.seen.base.clone(),
+                        cars: cars.clone(),
+                        ahead: u32::try_from(cars.len() - 1).unwrap_or(u32::MAX),
+                        state: RunState::Running,
+                        started_at: self.engine.host.now(),
+                        started_by: self.engine.who.clone(),
+                    });
+                }
+                Action::CancelRun { commit, .. } => cancel.push(commit.clone()),
+                _ => {}
+            }
+        }
+        if start.is_empty() && cancel.is_empty() {
+            return Ok(Next::Stop);
+        }
+        // First the branches, then the board: a run that is recorded can be tested, whatever happens in between.
+        if !branches.is_empty() && !self.offer(&branches, &start)? {
+            return Ok(Next::Again);
+        }
+        let command = Command::ChangeRuns { target: self.settings.target.clone(), start, cancel };
+        let asked = self.engine.run(command, &How::default())?;
+        let Outcome::Runs { started, cancelled } = asked.outcome else {
+            unreachable!("BUG: a change of runs was asked for")
+        };
+        // What another pass had done already is its doing.
+        let own = actions.iter().filter(|action| match action {
+            Action::StartRun { commit, .. } => started.contains(commit),
+            Action::CancelRun { commit, .. } => cancelled.contains(commit),
+            _ => false,
+        });
+        for action in own {
+            account.tell(PassEvent::Doing((*action).clone()));
+            account.done.push((*action).clone());
+        }
+        Ok(Next::Stop)
+    }
+
+    /// The branch on which the candidate that ends with `car` is offered.
+    fn candidate_branch(&self, car: &Car) -> Result<Branch, EngineError> {
+        let name = (self.settings.candidate_ref)(&self.settings.target, car.position);
+        Branch::parse(name.trim_start_matches("refs/heads/")).map_err(|error| EngineError::Impossible {
+            what: format!("candidates cannot be offered: {error}"),
+            hint: "use a target branch with a shorter name".to_owned(),
+        })
+    }
+
+    /// Sets the branches of candidates. Gives whether nobody else did meanwhile.
+    fn offer(&self, branches: &[Branch], runs: &[Run]) -> Result<bool, EngineError> {
+        self.code.refresh(branches)?;
+        let mut updates = Vec::new();
+        for (branch, run) in branches.iter().zip(runs) {
+            let old = self.code.head(branch)?.map(|id| id.as_str().to_owned());
+            let new = Some(run.commit.as_str().to_owned());
+            if old != new {
+                updates.push(RefUpdate { name: branch_ref(branch), old, new });
+            }
+        }
+        if updates.is_empty() {
+            return Ok(true);
+        }
+        match self.code.publish(&updates)? {
+            Published::Applied => self.code.applied(&updates).map(|()| true).map_err(EngineError::from),
+            Published::Lost { .. } => Ok(false),
+            other => Err(published(other)),
+        }
+    }
+
+    /// Runs the configured check on a candidate and records what it said.
+    pub(super) fn check(&self, start: &Action, account: &mut Account<'_>) -> Result<(), EngineError> {
+        let Action::StartRun { cars, commit, tree } = start else { unreachable!("BUG: only a run is started here") };
+        account.tell(PassEvent::Doing(start.clone()));
+        let mut record = VerdictRecord {
+            tree: tree.clone(),
+            commit: commit.clone(),
+            verdict: Verdict::Pass,
+            check: self.settings.check_name(),
+            at: self.engine.host.now(),
+            by: self.engine.who.clone(),
+            took: None,
+            url: None,
+            output: String::new(),
+        };
+        if !self.settings.check.is_empty() {
+            let timeout = Duration::from_secs(self.settings.policy.timeout.0);
+            let result = self.checks.run(commit, &self.settings.check, timeout)?;
+            record.verdict = match (result.code, result.timed_out) {
+                (Some(0), false) => Verdict::Pass,
+                // By convention of the shell: found but not executable, and not found. The check itself is broken.
+                (Some(126 | 127), false) | (None, false) => Verdict::Inconclusive,
+                _ => Verdict::Fail,
+            };
+            record.output = result.output;
+            if result.timed_out {
+                record.output.push_str(&format!("\nstopped after {}", self.settings.policy.timeout));
+            }
+            record.took = Some(Seconds(result.took.as_secs()));
+            record.at = self.engine.host.now();
+        }
+        let verdict = record.verdict;
+        // The others have candidates of their own.
+        let tested = &cars[cars.len().saturating_sub(1)..];
+        self.engine.record_verdict(&self.settings.target, record, tested, false, self.code)?;
+        account.tell(PassEvent::Checked { cars: cars.clone(), verdict });
+        account.done.push(start.clone());
+        Ok(())
+    }
+}
+
+impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
+    /// Records a verdict on the board and, where that works, as a note on the tested commit. Gives whether it was of
+    /// use.
+    pub fn record_verdict(
+        &self,
+        target: &Branch,
+        record: VerdictRecord,
+        cars: &[CarId],
+        asked: bool,
+        code: &impl Code,
+    ) -> Result<bool, EngineError> {
+        let command = Command::Verdict { target: target.clone(), record: record.clone(), cars: cars.to_vec(), asked };
+        for _ in 0..NOTE_ATTEMPTS {
+            let also: Vec<RefUpdate> = code.note(&record)?.into_iter().collect();
+            if also.is_empty() || !code.lands_atomically() {
+                break;
+            }
+            match self.run(command.clone(), &How { also: also.clone(), ..How::default() }) {
+                // The notes are a convenience: another train that moved them does not keep a verdict from the board.
+                Err(EngineError::Moved { .. }) => continue,
+                Err(EngineError::NotAtomic) => {
+                    code.set_not_atomic();
+                    break;
+                }
+                Err(EngineError::Forbidden { ref_name, .. }) if ref_name == also[0].name => break,
+                asked => {
+                    let applied = asked?.outcome == Outcome::Verdict { applied: true };
+                    if applied {
+                        code.applied(&also)?;
+                    }
+                    return Ok(applied);
+                }
+            }
+        }
+        let applied = self.run(command, &How::default())?.outcome == Outcome::Verdict { applied: true };
+        if applied && let Some(update) = code.note(&record)? {
+            // A note that does not arrive is no reason to fail: the board has the verdict.
+            if let Ok(Published::Applied) = code.publish(std::slice::from_ref(&update)) {
+                code.applied(&[update])?;
+            }
+        }
+        Ok(applied)
+    }
+}

@@ -1,0 +1,409 @@
+//! The merge train as users and CI systems see it: what is tested, how often, and what lands, for the stories that other
+//! merge queues tell in their own tests.
+//!
+//! Every branch adds a file of its own name, unless the story says otherwise, so a candidate is called by the files it
+//! has: `A B` is the target with A and B. Verdicts come from outside. After each story: what landed is what was tested,
+//! nothing was tested twice, and another pass changes nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use serde_json::Value;
+
+use crate::scrum::{World, texts};
+use crate::support::RemoteKind;
+
+const EXTERNAL: &str = "[train]\nci = \"external\"\n";
+
+/// A train with its CI system.
+struct Yard {
+    world: World,
+    clone: PathBuf,
+    /// Files that were there before.
+    old: BTreeSet<String>,
+    /// Candidates that are being tested, by object id, with the files they have.
+    in_test: BTreeMap<String, String>,
+    /// Candidates that were asked for, in order.
+    started: Vec<String>,
+    /// Candidates nobody waits for any more.
+    cancelled: Vec<String>,
+    /// Candidates that were found good.
+    passed: BTreeSet<String>,
+    /// The windows of the passes.
+    windows: Vec<u64>,
+}
+
+impl Yard {
+    fn new(settings: &str) -> Yard {
+        let world = World::with_config(RemoteKind::File, &format!("{EXTERNAL}{settings}")).expect("a file remote");
+        let clone = world.clone_with_board("yard");
+        let old = world.landed_files().into_iter().collect();
+        let (in_test, started, cancelled, passed, windows) = Default::default();
+        Yard { world, clone, old, in_test, started, cancelled, passed, windows }
+    }
+
+    /// Submits branches, each with a file of its name, one after the other.
+    fn submit(&self, names: &str) {
+        for name in names.split_whitespace() {
+            self.push(name, name, name);
+            self.world.ok(&self.clone, &["submit", "--branch", name]);
+        }
+    }
+
+    /// Pushes a branch whose commit writes `file`.
+    fn push(&self, name: &str, file: &str, content: &str) {
+        let sandbox = &self.world.sandbox;
+        sandbox.git(&self.clone, &["fetch", "-q", "origin"]);
+        sandbox.git(&self.clone, &["checkout", "-q", "-B", name, "origin/main"]);
+        sandbox.commit_file(&self.clone, file, content, &format!("Write {file}"));
+        sandbox.git(&self.clone, &["push", "-q", "-f", "origin", name]);
+    }
+
+    /// The files that a commit has more than the first one, as a name.
+    fn name_of(&self, commit: &str) -> String {
+        let listed = self.world.sandbox.git(self.world.remote().bare(), &["ls-tree", "-r", "--name-only", commit]);
+        let new: Vec<&str> = listed.lines().filter(|file| !self.old.contains(*file)).collect();
+        new.join(" ")
+    }
+
+    /// One pass. Gives its answer.
+    fn tick(&mut self) -> Value {
+        let pass = self.world.ok(&self.clone, &["merge-train"]);
+        for action in pass["actions"].as_array().expect("actions") {
+            let commit = action["commit"].as_str().unwrap_or_default().to_owned();
+            match action["kind"].as_str().expect("a kind") {
+                "start-run" => {
+                    let name = self.name_of(&commit);
+                    self.started.push(name.clone());
+                    assert!(self.in_test.insert(commit, name).is_none(), "it is being tested: {action}");
+                }
+                "cancel-run" => self.cancelled.extend(self.in_test.remove(&commit)),
+                _ => {}
+            }
+        }
+        let runs: BTreeSet<String> = texts(&pass["runs"], Some("commit")).into_iter().collect();
+        assert_eq!(runs, self.in_test.keys().cloned().collect(), "what the train waits for: {pass:#}");
+        self.windows.push(pass["window"].as_u64().expect("a number"));
+        pass
+    }
+
+    /// CI says something of the candidate with these files.
+    fn say(&mut self, verdict: &str, files: &str) {
+        let found = self.in_test.iter().find(|(_, name)| *name == files).map(|(commit, _)| commit.clone());
+        let commit = found.unwrap_or_else(|| panic!("{files} is not being tested, but {:?}", self.in_test));
+        let said = self.world.ok(&self.clone, &["verdict", verdict, "--commit", &commit]);
+        assert_eq!(said["applied"], true, "{files}");
+        self.in_test.remove(&commit);
+        if verdict == "pass" {
+            self.passed.insert(commit);
+        }
+    }
+
+    /// The same, and a pass after it. Gives what that did to cars.
+    fn hear(&mut self, verdict: &str, files: &str) -> Vec<String> {
+        self.say(verdict, files);
+        let pass = self.tick();
+        done(&pass)
+    }
+
+    /// Lets CI answer whatever is being tested, oldest first, until nothing is: red where `red` says so of the files.
+    fn settle(&mut self, red: impl Fn(&[&str]) -> bool) {
+        while let Some(name) = self.started.iter().find(|name| self.in_test.values().any(|known| known == *name)) {
+            let name = name.clone();
+            let files: Vec<&str> = name.split(' ').collect();
+            let verdict = if red(&files) { "fail" } else { "pass" };
+            self.hear(verdict, &name);
+        }
+    }
+
+    /// The branches that landed, in order.
+    fn landed(&self) -> Vec<String> {
+        let bare = self.world.remote().bare();
+        let log = self.world.sandbox.git(bare, &["log", "--first-parent", "--reverse", "--format=%s", "main"]);
+        let name = |subject: &str| Some(subject.strip_prefix("Land ")?.split(':').next()?.to_owned());
+        log.lines().filter_map(name).collect()
+    }
+
+    /// Ends a story: what landed, and what was tested for that.
+    fn end(&mut self, landed: &str, started: &[&str], cancelled: usize) {
+        assert_eq!(self.landed().join(" "), landed, "what landed");
+        assert_eq!(self.started, started, "what was tested");
+        assert_eq!(self.cancelled.len(), cancelled, "{:?}", self.cancelled);
+        let refs = || self.world.sandbox.git(self.world.remote().bare(), &["for-each-ref"]);
+        let before = refs();
+        let answer = self.world.ok(&self.clone, &["merge-train"]);
+        assert_eq!(before, refs(), "a pass without news changes something: {answer:#}");
+        let moved = self.world.sandbox.git(self.world.remote().bare(), &["rev-parse", "main"]);
+        assert!(landed.is_empty() || self.passed.contains(&moved), "what is on the target was not tested");
+    }
+}
+
+/// What a pass did to cars: `land A B`, `eject C`.
+fn done(pass: &Value) -> Vec<String> {
+    let actions = pass["actions"].as_array().expect("actions");
+    let of = |action: &Value| match action["kind"].as_str().expect("a kind") {
+        "land" => Some(format!("land {}", texts(&action["cars"], None).join(" "))),
+        "eject" => Some(format!("eject {}", action["car"].as_str().expect("a car"))),
+        _ => None,
+    };
+    actions.iter().filter_map(of).collect()
+}
+
+/// Why a car is where it is.
+fn reason(pass: &Value, car: &str) -> String {
+    let actions = pass["actions"].as_array().expect("actions");
+    let of = actions.iter().find(|action| action["car"] == car).unwrap_or_else(|| panic!("nothing of {car}: {pass:#}"));
+    of["reason"].as_str().expect("a reason").to_owned()
+}
+
+#[test]
+fn all_are_tested_at_once_and_land_in_order() {
+    let mut yard = Yard::new("");
+    yard.submit("A B C");
+    yard.tick();
+    assert_eq!(yard.started, ["A", "A B", "A B C"]);
+    assert_eq!(yard.hear("pass", "A"), ["land A"]);
+    assert_eq!(yard.hear("pass", "A B"), ["land B"]);
+    assert_eq!(yard.hear("pass", "A B C"), ["land C"]);
+    yard.end("A B C", &["A", "A B", "A B C"], 0);
+}
+
+#[test]
+fn verdicts_in_any_order_land_together_when_the_first_one_comes() {
+    let mut yard = Yard::new("");
+    yard.submit("A B C");
+    yard.tick();
+    assert_eq!(yard.hear("pass", "A B C"), [""; 0]);
+    assert_eq!(yard.hear("pass", "A B"), [""; 0]);
+    assert_eq!(yard.hear("pass", "A"), ["land A B C"]);
+    yard.end("A B C", &["A", "A B", "A B C"], 0);
+}
+
+#[test]
+fn a_failing_head_leaves_and_those_behind_it_begin_anew() {
+    let mut yard = Yard::new("");
+    yard.submit("A B C");
+    yard.tick();
+    assert_eq!(yard.hear("fail", "A"), ["eject A"]);
+    yard.settle(|_| false);
+    yard.end("B C", &["A", "A B", "A B C", "B", "B C"], 2);
+    assert!(!yard.world.landed_files().contains(&"A".to_owned()));
+}
+
+#[test]
+fn with_one_slot_nothing_is_begun_in_vain() {
+    let mut yard = Yard::new("slots = 1\n");
+    yard.submit("A B C");
+    yard.tick();
+    yard.settle(|files| files.contains(&"A"));
+    yard.end("B C", &["A", "B", "B C"], 0);
+}
+
+#[test]
+fn a_car_that_fails_in_the_middle_steps_aside_at_once() {
+    let mut yard = Yard::new("");
+    yard.submit("A B C");
+    yard.tick();
+    yard.say("fail", "A B");
+    let pass = yard.tick();
+    assert_eq!(done(&pass), [""; 0], "B may owe it to A");
+    assert_eq!(yard.started.last().map(String::as_str), Some("A C"), "before A is decided");
+    assert!(reason(&pass, "B").contains("with A ahead of it"), "{pass:#}");
+    assert_eq!(yard.hear("pass", "A"), ["land A", "eject B"]);
+    yard.settle(|_| false);
+    yard.end("A C", &["A", "A B", "A B C", "A C"], 1);
+}
+
+#[test]
+fn nobody_is_ejected_for_what_an_undecided_car_ahead_may_have_done() {
+    let mut yard = Yard::new("");
+    yard.submit("A B C");
+    yard.tick();
+    assert_eq!(yard.hear("fail", "A B C"), [""; 0]);
+    assert_eq!(yard.hear("fail", "A B"), [""; 0]);
+    assert_eq!(yard.hear("pass", "A"), ["land A", "eject B"]);
+    yard.settle(|files| files.contains(&"A") && files.contains(&"B"));
+    yard.end("A C", &["A", "A B", "A B C", "A C"], 0);
+}
+
+#[test]
+fn a_bad_head_takes_nobody_with_it_whoever_was_heard_of_first() {
+    let mut yard = Yard::new("");
+    yard.submit("A B C");
+    yard.tick();
+    for files in ["A B C", "A B", "A"] {
+        yard.hear("fail", files);
+    }
+    yard.settle(|files| files.contains(&"A"));
+    yard.end("B C", &["A", "A B", "A B C", "A C", "B", "B C"], 1);
+
+    let mut yard = Yard::new("");
+    yard.submit("A B C");
+    yard.tick();
+    for files in ["A B C", "A B", "A"] {
+        yard.say("fail", files);
+    }
+    yard.tick();
+    yard.settle(|files| files.contains(&"A"));
+    yard.end("B C", &["A", "A B", "A B C", "B", "B C"], 0);
+}
+
+#[test]
+fn the_window_halves_with_a_failure_and_grows_with_every_landing() {
+    let mut yard = Yard::new("window = 2\nwindow_min = 1\n");
+    yard.submit("A B C");
+    yard.tick();
+    assert_eq!(yard.started, ["A", "A B"]);
+    assert_eq!(yard.hear("fail", "A"), ["eject A"]);
+    assert_eq!(yard.hear("pass", "B"), ["land B"]);
+    assert_eq!(yard.hear("pass", "B C"), ["land C"]);
+    assert_eq!(yard.windows, [2, 1, 2, 3]);
+    yard.end("B C", &["A", "A B", "B", "B C"], 1);
+}
+
+#[test]
+fn a_car_leaves_with_the_one_it_needs() {
+    let mut yard = Yard::new("window = 2\nwindow_min = 1\n");
+    yard.submit("A");
+    yard.push("B", "B", "B");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "B", "--after", "A"]);
+    yard.submit("C");
+    yard.tick();
+    yard.hear("fail", "A");
+    yard.settle(|_| false);
+    assert_eq!(yard.windows, [2, 1, 2]);
+    yard.end("C", &["A", "A B", "C"], 1);
+}
+
+#[test]
+fn a_window_made_smaller_takes_effect_with_the_next_pass() {
+    let mut yard = Yard::new("window = 2\nwindow_min = 2\nwindow_max = 2\n");
+    yard.submit("A B");
+    yard.tick();
+    for key in ["window", "window_min", "window_max"] {
+        let key = format!("scrum.train.{}", key.replace('_', ""));
+        yard.world.sandbox.git(&yard.clone, &["config", &key, "1"]);
+    }
+    yard.tick();
+    assert_eq!(yard.cancelled, ["A B"]);
+    yard.settle(|_| false);
+    yard.end("A B", &["A", "A B", "A B"], 1);
+}
+
+#[test]
+fn a_conflict_with_a_car_ahead_costs_no_test_and_is_named() {
+    let mut yard = Yard::new("");
+    yard.push("A", "same", "foo");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "A"]);
+    yard.push("B", "same", "bar");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "B"]);
+    yard.submit("C");
+    let pass = yard.tick();
+    assert_eq!(reason(&pass, "B"), "it conflicts with A in same");
+    assert_eq!(yard.hear("pass", "same"), ["land A", "eject B"]);
+    yard.settle(|_| false);
+    yard.end("A C", &["same", "C same"], 0);
+}
+
+#[test]
+fn a_conflict_with_a_car_that_fails_later_is_forgotten() {
+    let mut yard = Yard::new("");
+    yard.push("A", "same", "foo");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "A"]);
+    yard.push("B", "same", "bar");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "B"]);
+    yard.submit("C");
+    yard.tick();
+    assert_eq!(yard.hear("fail", "same"), ["eject A"]);
+    yard.settle(|_| false);
+    yard.end("B C", &["same", "C same", "same", "C same"], 1);
+}
+
+#[test]
+fn a_car_taken_out_by_hand_costs_only_what_was_behind_it() {
+    let mut yard = Yard::new("");
+    yard.submit("one two zwei");
+    yard.tick();
+    yard.world.ok(&yard.clone, &["merge-train", "eject", "two"]);
+    yard.in_test.retain(|_, name| name == "one");
+    yard.tick();
+    assert_eq!(yard.started[3..], ["one zwei"]);
+    yard.world.ok(&yard.clone, &["merge-train", "eject", "one"]);
+    yard.in_test.clear();
+    yard.tick();
+    assert_eq!(yard.world.ask(&yard.clone, &["merge-train", "eject", "one"]).error(1)["code"], "no-such-car");
+    yard.settle(|_| false);
+    yard.end("zwei", &["one", "one two", "one two zwei", "one zwei", "zwei"], 0);
+}
+
+#[test]
+fn a_push_past_the_train_makes_every_candidate_stale() {
+    let mut yard = Yard::new("");
+    yard.submit("A B C");
+    yard.tick();
+    yard.push("outside", "X", "X");
+    yard.world.sandbox.git(&yard.clone, &["push", "-q", "origin", "outside:main"]);
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("A B C", &["A", "A B", "A B C", "A X", "A B X", "A B C X"], 3);
+}
+
+#[test]
+fn many_passes_at_once_ask_for_a_test_once() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    let clones: Vec<PathBuf> = (0..10).map(|nth| yard.world.clone(&format!("host{nth}"))).collect();
+    let passes: Vec<_> = clones.iter().map(|clone| yard.world.start(clone, &["merge-train"])).collect();
+    let mut starts = 0;
+    for pass in passes {
+        let output = pass.wait_with_output().expect("it ends");
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let actions = answer["data"]["actions"].as_array().unwrap_or_else(|| panic!("{answer:#}")).clone();
+        starts += actions.iter().filter(|action| action["kind"] == "start-run").count();
+    }
+    assert_eq!(starts, 1);
+    let train = yard.world.ok(&yard.clone, &["merge-train", "status"]);
+    let commit = texts(&train["runs"], Some("commit")).pop().expect("a run");
+    yard.started.push("A".to_owned());
+    yard.in_test.insert(commit, "A".to_owned());
+    assert_eq!(yard.hear("pass", "A"), ["land A"]);
+    yard.end("A", &["A"], 0);
+}
+
+#[test]
+fn what_is_submitted_twice_keeps_its_place() {
+    let mut yard = Yard::new("");
+    yard.submit("A B");
+    yard.tick();
+    let again = yard.world.ok(&yard.clone, &["submit", "--branch", "A"]);
+    assert_eq!(again["position"], 1, "{again:#}");
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("A B", &["A", "A B"], 0);
+}
+
+#[test]
+fn a_refused_landing_of_many_costs_only_the_one_that_is_refused() {
+    let mut yard = Yard::new("");
+    yard.submit("A B C");
+    let hook = "#!/bin/sh\nold=$2 new=$3\n[ \"$1\" = refs/heads/main ] || exit 0\n\
+                ! git ls-tree -r --name-only \"$new\" | grep -qx A || { echo no A here; exit 1; }\n";
+    let path = yard.world.remote().bare().join("hooks/update");
+    write_hook(&path, hook);
+    yard.tick();
+    yard.say("pass", "A B C");
+    yard.say("pass", "A B");
+    yard.say("pass", "A");
+    let pass = yard.tick();
+    assert!(done(&pass).contains(&"eject A".to_owned()), "{pass:#}");
+    yard.settle(|_| false);
+    yard.end("B C", &["A", "A B", "A B C", "B", "B C"], 0);
+}
+
+#[expect(clippy::disallowed_methods, reason = "a hook of the server that this test plays")]
+fn write_hook(path: &std::path::Path, text: &str) {
+    use std::os::unix::fs::PermissionsExt;
+    std::fs::create_dir_all(path.parent().expect("a directory")).expect("the server's directory is writable");
+    std::fs::write(path, text).expect("the server's directory is writable");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o755)).expect("it was just written");
+}
