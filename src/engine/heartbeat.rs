@@ -171,7 +171,8 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             let own = *grant.holder() == self.who;
             // A clock that is behind must not shorten what was promised.
             let at = if own { Some(said.map_or(now, |said| said.max(now))) } else { said };
-            if let (Some(_), Some(at)) = (grant.until(), at) {
+            // Also while the train has it: it may come back to be reworked, with a lease that began long ago.
+            if let Some(at) = at {
                 alive.insert(grant.fence().0, at.as_secs());
             }
             if own {
