@@ -395,7 +395,7 @@ pub(super) fn announce_landing<B: Board>(draft: &mut Draft<'_, B>, operation: &O
         unreachable!("BUG: only an announcement is decided here")
     };
     let mut train = known_train(draft, target)?;
-    announced(&train, to)?;
+    announced(&train, cars, to)?;
     may_land(draft, &train, cars, commits, Some(tree))?;
     train.landing = Some(Landing {
         from: from.clone(),
@@ -424,7 +424,7 @@ pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) ->
     };
     let mut train = known_train(draft, target)?;
     // What was announced was judged then, and the target has moved since: it is recorded whatever happened meanwhile.
-    let announced = announced(&train, to)?;
+    let announced = announced(&train, cars, to)?;
     if !announced {
         if tree.is_none() && from != to {
             return already_recorded(draft, target, cars, to);
@@ -491,10 +491,11 @@ fn already_recorded<B: Board>(
     Ok(Outcome::Landed { cars: Vec::new(), unblocked: Vec::new() })
 }
 
-/// Whether the landing to `to` is announced. While another one is, nothing else lands.
-fn announced<F>(train: &Train, to: &ObjectId) -> Result<bool, Stop<F>> {
+/// Whether this landing is announced. While another one is, nothing else lands, not even what is found where that one
+/// goes.
+fn announced<F>(train: &Train, cars: &[CarId], to: &ObjectId) -> Result<bool, Stop<F>> {
     match &train.landing {
-        Some(landing) if landing.to == *to => Ok(true),
+        Some(landing) if landing.to == *to && landing.cars == cars => Ok(true),
         None => Ok(false),
         Some(other) => {
             let what = format!("{} is being moved to {} already", train.target, other.to);
