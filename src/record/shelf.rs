@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use super::{decode, versioned};
 use crate::ledger::{Batch, Fault, Key, Snapshot, Store};
 
-/// How many leaves a shelf may have for all of them to be kept by whoever visits it: a short one is mostly edited
-/// next, and a long one would fill the memory.
-const KEPT_LEAVES_MAX: usize = 8;
+/// How large a shelf may be, in bytes, for all of it to be kept by whoever visits it: a small one is mostly edited next,
+/// and a large one would fill the memory.
+const KEPT_BYTES_MAX: usize = 512 * 1024;
 
 /// A record that shares a leaf with others.
 pub trait Shelved: Serialize + DeserializeOwned + Clone + 'static {
@@ -165,7 +165,7 @@ impl Shelf {
         };
         for (nth, name) in names.iter().enumerate() {
             let next = names.get(nth + 1).map(String::as_str);
-            let flow = if names.len() <= KEPT_LEAVES_MAX {
+            let flow = if names.len() * self.leaf_bytes <= KEPT_BYTES_MAX {
                 self.kept::<T, S>(snapshot, name, next)?.values().cloned().try_for_each(&mut each)
             } else {
                 self.read::<T, S>(snapshot, name, next)?.into_values().try_for_each(&mut each)
