@@ -19,8 +19,8 @@ use serde::{Deserialize, Serialize};
 use super::{decode, versioned};
 use crate::ledger::{Batch, Fault, Key, Snapshot, Store};
 
-/// How large a shelf may be, in bytes, for all of it to be kept by whoever visits it: a small one is mostly edited next,
-/// and a large one would fill the memory.
+/// How large a shelf may be, in bytes, for all of it to be kept by whoever visits it: a small one is mostly edited
+/// next, and a large one would fill the memory.
 const KEPT_BYTES_MAX: usize = 512 * 1024;
 
 /// A record that shares a leaf with others.
