@@ -251,6 +251,8 @@ impl Journal for Process<'_> {
     }
 
     fn delivered(&self) {
+        // What was settled is no ground to judge what is answered after it, which may fail before anything is begun.
+        self.begun.borrow_mut().clear();
         self.machine.under_way.borrow_mut().retain(|known| known.process != self.number);
     }
 }
