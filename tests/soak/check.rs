@@ -144,7 +144,8 @@ fn matched(history: &[Operation], chain: &[Entry]) -> Result<(Vec<Option<usize>>
         let mut left = of.get(holder).map(Vec::as_slice).unwrap_or_default().iter().copied().peekable();
         for index in indices {
             let operation = &history[index];
-            // Whatever else of the same request is in the chain: a "no" of an earlier call, or a grant unheard of.
+            // Whatever else of the same request is in the chain: a "no" of an earlier call, or of this one before it looked
+            // for what has run out and asked anew; or a grant unheard of.
             while let Some(place) = left.peek().copied() {
                 let entry = &chain[place];
                 if !entry.ask.same_request(&operation.ask) || is_answer(entry, operation) {
@@ -157,7 +158,7 @@ fn matched(history: &[Operation], chain: &[Entry]) -> Result<(Vec<Option<usize>>
                         answer: entry.answer.clone(),
                         ..operation.clone()
                     });
-                } else if !(entry.is_refused() && (operation.calls > 1 || !operation.answer.is_applied())) {
+                } else if !entry.is_refused() {
                     break;
                 }
                 left.next();
