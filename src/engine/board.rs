@@ -1,6 +1,6 @@
 //! One operation on the board: load, decide, commit, retry.
 
-use std::cell::{Cell, OnceCell};
+use std::cell::Cell;
 
 use super::error::EngineError;
 use super::intents;
@@ -101,18 +101,13 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
         let command = rules::clipped(command);
         for look in 0.. {
             let at = self.host.now();
-            let overdue = OnceCell::new();
-            if look > 0 {
-                // Before anything is begun: a look that fails leaves an earlier process's operation to be taken up.
-                let looked = self.look_for_overdue(at)?;
-                overdue.get_or_init(|| looked);
-                if how.journaled {
-                    // What was refused is settled; from here on it is another operation.
-                    self.journal.delivered();
-                }
+            // Before anything is begun: a look that fails leaves an earlier process's operation to be taken up.
+            let overdue = self.overdue(&command, at, look > 0)?;
+            if look > 0 && how.journaled {
+                // What was refused is settled; from here on it is another operation.
+                self.journal.delivered();
             }
             let (value, version, resumed) = self.run_once(&command, at, &overdue, how)?;
-            let overdue = overdue.into_inner().unwrap_or_default();
             let may_look = look < LOOKS_MAX && value.is_err() && rules::recovers(&command);
             match version.as_ref().filter(|_| may_look) {
                 Some(version) if self.overlooked(version, &overdue, at) => {}
@@ -125,14 +120,7 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
         unreachable!("BUG: the last look is final")
     }
 
-    /// `overdue` is what the operation may take back, once somebody looked.
-    fn run_once(
-        &self,
-        command: &Command,
-        at: Timestamp,
-        overdue: &OnceCell<Vec<Overdue>>,
-        how: &How,
-    ) -> Result<Run, EngineError> {
+    fn run_once(&self, command: &Command, at: Timestamp, overdue: &[Overdue], how: &How) -> Result<Run, EngineError> {
         let nonce = planted::nonce(self.host.nonce(), &(command, at));
         let own = OperationId::parse(&nonce).expect("a nonce is an operation id");
         let mut resumed = None;
@@ -143,10 +131,8 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
         }
         let resumed = resumed.filter(|_| !planted::is(Bug::JournalIgnored));
         let (id, resumed_from) = resumed.map_or((own, None), |resumed| (resumed.id, Some(resumed.base)));
-        let (by, command) = (self.who.clone(), command.clone());
-        // Whoever applies it for this one goes by what was looked at before.
-        let looked_at = Some(overdue.get().cloned().unwrap_or_default());
-        let operation = Operation { id, by, at, skew: self.skew, overdue: looked_at, command };
+        let (by, command, overdue) = (self.who.clone(), command.clone(), Some(overdue.to_vec()));
+        let operation = Operation { id, by, at, skew: self.skew, overdue, command };
         let resumed = resumed_from.is_some();
         let request = Request {
             operation: operation.id.as_str(),
@@ -164,10 +150,7 @@ impl<'a, S: Store, H: Host, J: Journal> Engine<'a, S, H, J> {
             self.store,
             self.host,
             &request,
-            |snapshot, round| {
-                let overdue = Some(self.overdue(&operation, snapshot, overdue)?);
-                decide(snapshot, &Operation { overdue, ..operation.clone() }, &how.also, round)
-            },
+            |snapshot, round| decide(snapshot, &operation, &how.also, round),
             |snapshot| self.recover(snapshot, &operation),
         )?;
         self.pushes.set(self.pushes.get() + committed.pushes);

@@ -5,7 +5,6 @@
 //! what an operation lists as overdue was looked up after the operation's own time; a heartbeat that had arrived by
 //! then counts, unless the server did not show it.
 
-use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
@@ -17,9 +16,8 @@ use super::pass::published;
 use super::ports::Host;
 use crate::domain::board::Board;
 use crate::domain::claim::{Beats, Overdue};
-use crate::domain::{Fence, Grant, Holder, Operation, Refusal, Seconds, TaskId, TaskState, Timestamp, rules};
-use crate::ledger::{Beat, Beating, Fault, Outcome as Published, Snapshot, Store, Version};
-use crate::record::LedgerBoard;
+use crate::domain::{Command, Fence, Grant, Holder, Refusal, Seconds, TaskId, TaskState, Timestamp, rules};
+use crate::ledger::{Beat, Beating, Outcome as Published, Store, Version};
 
 /// How old a heartbeat of a host that holds nothing any more is when others remove it.
 const GONE_AFTER: Seconds = Seconds(86_400);
@@ -73,30 +71,20 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         Ok(latest(&self.store.beats_seen()?))
     }
 
-    /// What `operation` may take back of the board that it is about to be decided on. Looks once, and where nothing has
-    /// run out not at all.
-    pub(super) fn overdue(
-        &self,
-        operation: &Operation,
-        snapshot: Option<&Snapshot<'_, S>>,
-        looked: &OnceCell<Vec<Overdue>>,
-    ) -> Result<Vec<Overdue>, Fault> {
-        if let (None, true) = (looked.get(), rules::recovers(&operation.command)) {
-            let grants = LedgerBoard::new(snapshot).grants()?;
-            let run_out = |beats: &Beats| !rules::overdue(&grants, beats, operation.at, operation.skew).is_empty();
-            if run_out(&Beats::new()) && run_out(&latest(&self.store.beats_seen()?)) {
-                let found = self.look_for_overdue(operation.at)?;
-                looked.get_or_init(|| found);
+    /// What `command`, asked at `at`, may take back. Looks whether or not that seems to be needed, if it must.
+    pub(super) fn overdue(&self, command: &Command, at: Timestamp, must: bool) -> Result<Vec<Overdue>, EngineError> {
+        if !rules::recovers(command) {
+            return Ok(Vec::new());
+        }
+        if let (false, Some(version)) = (must, self.store.cached()?) {
+            let grants = self.grants_at(&version)?;
+            let run_out = |beats: &Beats| !rules::overdue(&grants, beats, at, self.skew).is_empty();
+            if !run_out(&Beats::new()) || !run_out(&self.beats_seen()?) {
+                return Ok(Vec::new());
             }
         }
-        Ok(looked.get().cloned().unwrap_or_default())
-    }
-
-    /// Asks the truth for what has run out at `at`, by all heartbeats.
-    pub(super) fn look_for_overdue(&self, at: Timestamp) -> Result<Vec<Overdue>, Fault> {
         let (Some(version), beats) = self.store.refresh_with_beats()? else { return Ok(Vec::new()) };
-        let snapshot = Snapshot::new(self.store, version);
-        Ok(rules::overdue(&LedgerBoard::new(Some(&snapshot)).grants()?, &latest(&beats), at, self.skew))
+        Ok(rules::overdue(&self.grants_at(&version)?, &latest(&beats), at, self.skew))
     }
 
     /// Whether something has run out on `version` that nobody had looked at: it may have been in the way.
@@ -153,10 +141,9 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             let now = self.host.now();
             let (own, others): (Vec<Beat>, Vec<Beat>) = beats.into_iter().partition(|beat| beat.ref_name == own_ref);
             let (held, alive) = self.alive(&grants, latest(&own), now);
-            // What the truth shows now comes last, after what was remembered.
-            let others: BTreeMap<String, Beat> = others.into_iter().map(|beat| (beat.ref_name.clone(), beat)).collect();
             let settled: Vec<Beat> =
-                others.into_values().filter(|beat| is_gone(beat, &standing, now, GONE_AFTER)).collect();
+                others.into_iter().filter(|beat| is_gone(beat, &standing, now, GONE_AFTER)).collect();
+            // What the truth shows now comes last.
             let old = own.last().map(|beat| &beat.version);
             let beating = Beating { old, alive: &alive, at_secs: now.as_secs(), settled: &settled };
             match self.store.beat(&beating)? {
