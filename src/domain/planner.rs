@@ -12,7 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::EjectCause;
-use super::{Car, CarId, ObjectId, Seconds, Timestamp, Train, Verdict};
+use super::{Car, CarId, ObjectId, Run, Seconds, Timestamp, Train, Verdict};
 
 /// How often a test may end without a verdict before its car is ejected.
 pub const INCONCLUSIVE_MAX: u32 = 3;
@@ -161,6 +161,13 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Waits no more for `run`.
+    pub fn cancel(run: &Run) -> Action {
+        Action::CancelRun { cars: run.cars.clone(), commit: run.commit.clone(), tree: run.tree.clone() }
+    }
+}
+
 /// What to do now, in order.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Plan {
@@ -292,11 +299,7 @@ fn speculate(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPoli
     }
     let mut actions = land(&landing, seen);
     let idle = train.runs.iter().filter(|run| !in_test.contains(&run.commit));
-    actions.extend(idle.map(|run| Action::CancelRun {
-        cars: run.cars.clone(),
-        commit: run.commit.clone(),
-        tree: run.tree.clone(),
-    }));
+    actions.extend(idle.map(Action::cancel));
     let slots = if policy.slots == 0 { usize::MAX } else { policy.slots as usize };
     let free = slots.saturating_sub(in_test.len());
     for (nth, Tested { mut cars, commit, tree }) in untested.into_iter().enumerate() {

@@ -141,9 +141,10 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             let now = self.host.now();
             let (own, others): (Vec<Beat>, Vec<Beat>) = beats.into_iter().partition(|beat| beat.ref_name == own_ref);
             let (held, alive) = self.alive(&grants, latest(&own), now);
+            // What the truth shows now comes last, after what was remembered.
+            let others: BTreeMap<String, Beat> = others.into_iter().map(|beat| (beat.ref_name.clone(), beat)).collect();
             let settled: Vec<Beat> =
-                others.into_iter().filter(|beat| is_gone(beat, &standing, now, GONE_AFTER)).collect();
-            // What the truth shows now comes last.
+                others.into_values().filter(|beat| is_gone(beat, &standing, now, GONE_AFTER)).collect();
             let old = own.last().map(|beat| &beat.version);
             let beating = Beating { old, alive: &alive, at_secs: now.as_secs(), settled: &settled };
             match self.store.beat(&beating)? {

@@ -318,11 +318,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         let left = self.eject(car, commit, cause, reason, window)?;
         account.done.push(Action::Eject { car: car.clone(), cause, reason: reason.to_owned() });
         let moot = now.train.runs.iter().filter(|run| run.cars.iter().any(|id| left.contains(id)));
-        account.done.extend(moot.map(|run| Action::CancelRun {
-            cars: run.cars.clone(),
-            commit: run.commit.clone(),
-            tree: run.tree.clone(),
-        }));
+        account.done.extend(moot.map(Action::cancel));
         Ok(())
     }
 
