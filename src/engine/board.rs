@@ -243,13 +243,18 @@ fn decide_together<S: Store>(
         }
     }
     let value = answer.expect("BUG: the request's own operation was not decided");
-    let mut batch = encode_changes(&board, &draft.into_changes())?;
+    let changes = draft.into_changes();
+    // See `Engine::overdue`: what is granted from here on can only bring the end of the calm nearer.
+    let granted = changes.grants.values().flatten();
+    let calm = snapshot.and_then(Snapshot::hint).map(|calm_secs| calm_secs.min(rules::calm_secs(granted)));
+    let mut batch = encode_changes(&board, &changes)?;
     encode_operations(snapshot, &applied, &mut batch)?;
     Ok(Decision::Commit {
         batch,
         lines,
         operations: applied.iter().map(|recorded| recorded.operation.id.as_str().to_owned()).collect(),
         also: also.to_vec(),
+        hint: calm,
         value,
     })
 }

@@ -40,6 +40,8 @@ const TURN_POLL: Duration = Duration::from_millis(4);
 const SWEPT_MAX: usize = 16;
 /// How much is looked at of what a server says to a push.
 const TRACE_BYTES_MAX: u64 = 4 << 20;
+/// Beside how many versions, the last ones, numbers are kept.
+const HINTS_MAX: usize = 4;
 /// How many removed offers are remembered, each with a ref of the cache, before they are removed from it at once.
 const SWEPT_KEPT_MAX: usize = 100;
 
@@ -132,6 +134,11 @@ impl GitStore {
 
     fn contended_file(&self) -> PathBuf {
         self.state_dir.join(format!("contended-{}", self.ref_name.rsplit('/').next().unwrap_or("ledger")))
+    }
+
+    /// A line for each version: its id, and the number that is kept beside it.
+    fn hints_file(&self) -> PathBuf {
+        self.state_dir.join(format!("hints-{}", self.ref_name.rsplit('/').next().unwrap_or("ledger")))
     }
 
     fn ensure_state_dir(&self) -> Result<(), Fault> {
@@ -624,6 +631,25 @@ impl Store for GitStore {
             _ if output.success() => Ok(self.objects.has(&replaced.0)),
             Cause::NoSuchRef => Ok(false),
             cause => Err(transfer_fault(name, cause, &failure::telling_line(&said))),
+        }
+    }
+
+    fn hint(&self, version: &Version) -> Option<u64> {
+        let hints = fs::read_to_string(self.hints_file()).ok()?;
+        hints.lines().find_map(|line| line.strip_prefix(&version.0)?.strip_prefix(' ')?.parse().ok())
+    }
+
+    fn keep_hint(&self, version: &Version, hint: u64) {
+        let file = self.hints_file();
+        let hints = fs::read_to_string(&file).unwrap_or_default();
+        let kept = hints.lines().filter(|line| !line.starts_with(&version.0)).take(HINTS_MAX - 1);
+        let lines: Vec<String> = std::iter::once(format!("{version} {hint}")).chain(kept.map(str::to_owned)).collect();
+        failpoint::reach("keeping a hint");
+        // Whoever reads it while it is written must not take half a number for a number.
+        if let Ok(new) = tempfile::NamedTempFile::new_in(&self.state_dir)
+            && fs::write(new.path(), lines.join("\n")).is_ok()
+        {
+            let _ = new.persist(file);
         }
     }
 

@@ -310,6 +310,18 @@ pub trait Store {
     /// Remembers the answer to [`Store::contended`].
     fn set_contended(&self, contended: bool);
 
+    /// The number that was kept beside `version`, if this clone still has it.
+    fn hint(&self, version: &Version) -> Option<u64> {
+        let _ = version;
+        None
+    }
+
+    /// Keeps a number beside `version` for the next processes of this clone: what is costly to find out, and lost
+    /// without harm.
+    fn keep_hint(&self, version: &Version, hint: u64) {
+        let _ = (version, hint);
+    }
+
     /// Where readers remember what they made of values, so that nothing is decoded twice.
     fn remembered(&self) -> Option<&Remembered> {
         None
@@ -422,6 +434,11 @@ impl<'a, S: Store> Snapshot<'a, S> {
     /// The value of `key`.
     pub fn get(&self, key: &Key) -> Result<Option<Vec<u8>>, Fault> {
         self.store.get(&self.version, key)
+    }
+
+    /// See [`Store::hint`].
+    pub fn hint(&self) -> Option<u64> {
+        self.store.hint(&self.version)
     }
 
     /// Where what was read is remembered, if the store does that.

@@ -30,6 +30,8 @@ pub enum Decision<T> {
         operations: Vec<String>,
         /// Refs that move in the same push, or nothing moves.
         also: Vec<RefUpdate>,
+        /// What is kept beside the version in this clone: see [`Store::keep_hint`].
+        hint: Option<u64>,
         /// The answer.
         value: T,
     },
@@ -340,9 +342,12 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             let snapshot = version.clone().map(|version| Snapshot::new(self.store, version));
             let round = Round { others: &others.pending, binding: self.exposed };
             match decide(snapshot.as_ref(), &round).map_err(TransactError::Decide)? {
-                Decision::Commit { batch, lines, operations, also, value } => {
+                Decision::Commit { batch, lines, operations, also, hint, value } => {
                     let message = Message { lines, nonce: planted::nonce(self.pace.nonce(), &operations), operations };
                     let new = self.store.write(version.as_ref(), &batch, &message, self.request.at_secs)?;
+                    if let Some(hint) = hint {
+                        self.store.keep_hint(&new, hint);
+                    }
                     self.pushes += 1;
                     // Before anything leaves: should this process be killed, those it took along look for themselves.
                     let local = self.taken_along(&others, &message.operations);

@@ -1,5 +1,8 @@
 //! The processes of one clone that wait for their turn, and what they wait for: files in one directory.
 //!
+//! A process has one file, and what becomes of its operation is told by the file's name: files that are made and
+//! removed cost more than anything else here (some file systems pass over what was removed a moment ago).
+//!
 //! Guarantees: a file that nobody has locked belongs to a process that is gone, and is nobody's intent; a process that
 //! was served finds the version, whatever becomes of the one that served it.
 
@@ -7,6 +10,7 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 
@@ -15,17 +19,19 @@ use crate::failpoint;
 
 /// How many waiting operations are taken along at once.
 const TAKEN_MAX: usize = 256;
+/// How old a file is that its process was killed over before it had a name.
+const UNNAMED_KEPT: Duration = Duration::from_secs(600);
 /// The end of the name of an intent that somebody has tried to apply.
 const TRIED: &str = ".tried";
-/// The end of the name of a file that holds the version that an operation was applied in.
-const SERVED: &str = ".served";
+/// In the name of an intent that was applied, what stands between the id and the version.
+const SERVED: &str = ".served-";
 
 /// The processes of one clone that wait.
 pub(super) struct WaitingRoom {
     directory: PathBuf,
 }
 
-/// One of them: its files are removed when this is dropped.
+/// One of them: its file is removed when this is dropped.
 pub(super) struct Seat {
     path: PathBuf,
     _locked: File,
@@ -63,23 +69,18 @@ impl WaitingRoom {
         let mut waiting = Vec::new();
         for path in paths {
             let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            let id = name.strip_suffix(TRIED).unwrap_or(&name);
-            if name.ends_with(SERVED) {
-                let seat = path.with_extension("");
-                if !seat.exists() && !tried(&seat).exists() {
-                    // Whoever was served is gone. If it is just leaving, it removes the file itself.
-                    let _ = fs::remove_file(&path);
-                }
-                continue;
-            }
+            let id = name.split('.').next().unwrap_or_default();
             let Ok(file) = File::open(&path) else { continue };
-            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
+            let Ok(data) = file.metadata() else { continue };
+            // One that has no name yet may not be locked yet, either.
+            let old = || data.modified().is_ok_and(|at| at.elapsed().is_ok_and(|age| age > UNNAMED_KEPT));
+            if (is_id(id) || old()) && flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok() {
                 let _ = fs::remove_file(&path);
                 continue;
             }
-            let small = file.metadata().is_ok_and(|data| data.len() <= 2 * VALUE_BYTES_MAX as u64);
-            if small
-                && is_id(id)
+            if is_id(id)
+                && (name == id || name.ends_with(TRIED))
+                && data.len() <= 2 * VALUE_BYTES_MAX as u64
                 && waiting.len() < TAKEN_MAX
                 && let Ok(text) = fs::read(&path)
                 && let Some(end) = text.iter().position(|byte| *byte == b'\n')
@@ -111,11 +112,11 @@ impl WaitingRoom {
 
     /// Tells whoever waits for operation `id` that it was applied in `version`.
     pub(super) fn serve(&self, id: &str, version: &Version) {
-        // If it cannot be told, it finds out by itself when its turn comes.
-        let Ok(file) = tempfile::NamedTempFile::new_in(&self.directory) else { return };
-        if fs::write(file.path(), &version.0).is_ok() {
-            failpoint::reach("telling a process that waits");
-            let _ = file.persist(served(&self.directory.join(id)));
+        let (seat, served) = (self.directory.join(id), self.directory.join(format!("{id}{SERVED}{version}")));
+        failpoint::reach("telling a process that waits");
+        if fs::rename(tried(&seat), &served).is_err() {
+            // If it cannot be told, it finds out by itself when its turn comes.
+            let _ = fs::rename(&seat, &served);
         }
     }
 }
@@ -123,7 +124,12 @@ impl WaitingRoom {
 impl Seat {
     /// The version that the operation was applied in, once somebody has told.
     pub(super) fn served(&self) -> Option<Version> {
-        fs::read_to_string(served(&self.path)).ok().map(Version)
+        if self.path.exists() || self.was_tried() {
+            return None;
+        }
+        let served = format!("{}{SERVED}", self.path.file_name()?.to_str()?);
+        let names = fs::read_dir(self.path.parent()?).ok()?.flatten().map(|entry| entry.file_name());
+        names.filter_map(|name| Some(Version(name.to_str()?.strip_prefix(&served)?.to_owned()))).next()
     }
 
     /// Whether anybody has tried to have it applied.
@@ -134,19 +140,17 @@ impl Seat {
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        for path in [self.path.clone(), tried(&self.path), served(&self.path)] {
-            // Mostly there is only one of them; what stays is removed by the next to look.
-            let _ = fs::remove_file(path);
+        // What stays is removed by the next to look.
+        if let Some(version) = self.served() {
+            let _ = fs::remove_file(self.path.with_extension(format!("{}{version}", &SERVED[1..])));
+        } else if fs::remove_file(&self.path).is_err() {
+            let _ = fs::remove_file(tried(&self.path));
         }
     }
 }
 
 fn tried(seat: &Path) -> PathBuf {
     seat.with_extension(&TRIED[1..])
-}
-
-fn served(seat: &Path) -> PathBuf {
-    seat.with_extension(&SERVED[1..])
 }
 
 /// Whether a name can be that of an operation: the names of files that are just being written are not.

@@ -393,7 +393,7 @@ fn run<S: Store, T>(
     let named = |decision| match decision {
         Decision::Commit { batch, also, value, .. } => {
             let (lines, operations) = (vec![format!("operation {n}")], vec![id.clone()]);
-            Decision::Commit { batch, lines, operations, also, value }
+            Decision::Commit { batch, lines, operations, also, hint: None, value }
         }
         answer => answer,
     };
@@ -408,7 +408,7 @@ fn request(operation: &str, resumed_from: Option<Option<Version>>) -> Request<'_
 
 /// A commit whose words do not matter.
 fn commit<T>(batch: Batch, also: Vec<RefUpdate>, value: T) -> Decision<T> {
-    Decision::Commit { batch, lines: vec![], operations: vec![], also, value }
+    Decision::Commit { batch, lines: vec![], operations: vec![], also, hint: None, value }
 }
 
 /// A transaction that takes `name` for `who` unless somebody has it, as a claim does.
@@ -881,7 +881,7 @@ fn an_operation_of_a_killed_process_is_found<W: World>(world: &W) {
             |_, _| {
                 let (batch, operations) = (batch(&[("resumed", Some("yes"))]), vec![id.clone()]);
                 let value = decide().to_owned();
-                Ok(Decision::Commit { batch, lines: vec![], operations, also: vec![], value })
+                Ok(Decision::Commit { batch, lines: vec![], operations, also: vec![], hint: None, value })
             },
             |snapshot| Ok(format!("recovered {:?}", snapshot.get(&key("k"))?.map(String::from_utf8))),
         )

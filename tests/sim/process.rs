@@ -27,6 +27,8 @@ pub struct Cache {
     pub seen: RefCell<Option<Version>>,
     /// See `Store::contended`.
     pub contended: Cell<bool>,
+    /// See `Store::hint`.
+    pub hints: RefCell<BTreeMap<Version, u64>>,
 }
 
 /// An operation under way, on disk.

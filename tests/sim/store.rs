@@ -228,6 +228,14 @@ impl Store for SimStore<'_> {
         self.cache().contended.set(contended);
     }
 
+    fn hint(&self, version: &Version) -> Option<u64> {
+        self.cache().hints.borrow().get(version).copied()
+    }
+
+    fn keep_hint(&self, version: &Version, hint: u64) {
+        self.cache().hints.borrow_mut().insert(version.clone(), hint);
+    }
+
     fn remembered(&self) -> Option<&Remembered> {
         Some(&self.world().remembered)
     }

@@ -24,6 +24,11 @@ pub fn overdue(grants: &[Rc<Grant>], beats: &Beats, now: Timestamp, skew: Second
     listed.map(|(_, overdue)| overdue).take(OVERDUE_MAX).collect()
 }
 
+/// Until when, in seconds since 1970, none of these grants runs out, whatever is known of heartbeats.
+pub fn calm_secs<'a>(grants: impl IntoIterator<Item = &'a Grant>) -> u64 {
+    grants.into_iter().filter_map(Grant::until).map(Timestamp::as_secs).min().unwrap_or(u64::MAX)
+}
+
 /// Whether a command takes back what has run out. What moves refs of the code in the same push does nothing else: it
 /// may turn out to have nothing to say, and then it must not publish anything.
 pub fn recovers(command: &Command) -> bool {

@@ -11,7 +11,7 @@ mod tasks;
 mod teams;
 
 pub use claims::ready;
-pub use expiry::{OVERDUE_MAX, overdue, recovers, taken_back};
+pub use expiry::{OVERDUE_MAX, calm_secs, overdue, recovers, taken_back};
 
 use super::board::{Board, Changes, Draft};
 use super::claim::{Claim, Fence, Grant};

@@ -336,8 +336,9 @@ impl Scene {
         say("the worktrees", git(&clone, &["worktree", "list", "--porcelain"]));
         say("the state of the clone", git(&clone, &["status", "--porcelain"]));
         say("files that are in the way", files_below(self.root(), &is_in_the_way).join("\n"));
-        // Whether others were met, what they asked for, and what was spent is remembered, and is no more than a hint.
-        let hints = ["contended-", "gathered", "offered", "spent", "swept"];
+        // Whether others were met, what they asked for, what was spent, when something runs out: all are no more than
+        // hints.
+        let hints = ["contended-", "gathered", "hints-", "offered", "spent", "swept"];
         let lasting = |path: &str| !hints.iter().any(|hint| path.starts_with(hint));
         say("files of the clone's own", files_below(&clone.join(".git/scrum"), &lasting).join("\n"));
         say("temporary files", files_below(&self.root().join("tmp"), &|_| true).join("\n"));
