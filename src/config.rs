@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::domain::Seconds;
-use crate::domain::planner::{TrainPolicy, WindowPolicy};
+use crate::domain::planner::{BatchPolicy, TrainPolicy, WindowPolicy};
 
 /// The name of the file.
 pub const FILE_NAME: &str = ".scrum.toml";
@@ -106,6 +106,18 @@ pub enum Strategy {
     Serial,
     /// Each as it would land if all those ahead of it did, all at once.
     Speculative,
+    /// As many as may be together, one batch after the other; one that fails is halved.
+    Batch,
+}
+
+/// What the order of the queue means for cars that are tested together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Order {
+    /// Cars of a batch that failed may land after cars that stood behind them.
+    Relaxed,
+    /// Cars land in the order of the queue.
+    Strict,
 }
 
 /// What a landed car looks like in the history.
@@ -126,8 +138,11 @@ pub struct TrainSettings {
     pub check: Vec<String>,
     /// In what order and company cars are tested.
     pub strategy: Strategy,
-    /// How many cars are tested together at most; 0: the planner chooses. So far each is tested on its own.
+    /// How many cars are tested together at most, where no more than `slots` runs go on at once; 0: the planner
+    /// chooses.
     pub batch: u32,
+    /// Whether cars of a batch that failed stand aside for those behind them.
+    pub order: Order,
     /// How many cars are speculated on at the start: one more for each that lands, half as many for each that fails.
     pub window: u32,
     /// How many cars are speculated on at least.
@@ -153,6 +168,7 @@ impl Default for TrainSettings {
             check: Vec::new(),
             strategy: Strategy::Speculative,
             batch: 0,
+            order: Order::Relaxed,
             window: 20,
             window_min: 3,
             window_max: 100,
@@ -170,14 +186,19 @@ impl TrainSettings {
     pub fn policy(&self) -> TrainPolicy {
         let window = match self.strategy {
             Strategy::Serial => WindowPolicy::SERIAL,
-            Strategy::Speculative => {
+            Strategy::Speculative | Strategy::Batch => {
                 WindowPolicy { start: self.window, min: self.window_min, max: self.window_max.max(self.window) }
             }
         };
         let external = self.ci == Ci::External;
         // A pass runs the checks of its machine itself, one after the other.
-        let slots = if external { self.slots } else { 1 };
-        TrainPolicy { external, timeout: self.timeout, window, slots }
+        let slots = if external && self.strategy != Strategy::Batch { self.slots } else { 1 };
+        let batch = BatchPolicy {
+            cars_max: if self.strategy == Strategy::Serial { 1 } else { self.batch },
+            greedy: self.strategy == Strategy::Batch,
+            relaxed: self.order == Order::Relaxed,
+        };
+        TrainPolicy { external, timeout: self.timeout, window, slots, batch }
     }
 }
 
@@ -288,10 +309,7 @@ fn bad(place: &str, what: impl ToString) -> ConfigError {
 
 fn from_table(table: Table, place: &str) -> Result<Settings, ConfigError> {
     let settings = Settings::deserialize(Value::Table(table)).map_err(|error| bad(place, error))?;
-    match settings.train.batch {
-        0 | 1 => Ok(settings),
-        more => Err(bad(place, format!("train.batch is {more}: so far cars are tested one by one, with 0 or 1"))),
-    }
+    Ok(settings)
 }
 
 /// Every key with its default, as a table of tables.

@@ -118,7 +118,7 @@ pub(super) fn run(run: &Run) -> Value {
 pub(super) fn action(action: &Action) -> Value {
     let ids = |cars: &[crate::domain::CarId]| cars.iter().map(|id| id.as_str().to_owned()).collect::<Vec<_>>();
     match action {
-        Action::StartRun { cars, commit, tree } => {
+        Action::StartRun { cars, commit, tree, .. } => {
             json!({ "kind": "start-run", "cars": ids(cars), "commit": commit.as_str(), "tree": tree.as_str() })
         }
         Action::CancelRun { cars, commit, tree } => {

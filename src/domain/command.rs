@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::claim::Overdue;
-use super::train::{CarTask, Run, VerdictRecord};
+use super::train::{Batch, CarTask, Run, VerdictRecord};
 use super::{
     Branch, CarId, Fence, Holder, Label, LockMode, ObjectId, OperationId, Pattern, Priority, Seconds, Size, TaskId,
     Team, TeamName, Timestamp,
@@ -318,6 +318,9 @@ pub enum Command {
         start: Vec<Run>,
         /// The candidates of tests that are wanted no more.
         cancel: Vec<ObjectId>,
+        /// Which cars are tested together from now on; absent: nothing is changed about that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        batches: Option<Vec<Batch>>,
     },
     /// Record what a test said.
     Verdict {

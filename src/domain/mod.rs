@@ -29,4 +29,4 @@ pub use refusal::{Refusal, Stop};
 pub use task::{Priority, Size, Summary, Task, TaskState};
 pub use team::Team;
 pub use time::{Seconds, Timestamp};
-pub use train::{Car, CarState, Run, RunState, Train, Verdict, VerdictRecord};
+pub use train::{Batch, Car, CarState, Run, RunState, Tally, Train, Verdict, VerdictRecord};

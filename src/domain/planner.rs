@@ -7,12 +7,16 @@
 //! A car that fails behind others may owe that to them. So it steps aside, those behind it are tested without it at
 //! once, and it is judged when everything that was in its candidate has landed or left (the rule of the nearest
 //! non-failing car ahead, of Zuul's dependent pipelines). Only a car that fails on the tip of the target is ejected.
-//! A window of one car is the serial train.
+//! A window of one car is the serial train. Where runs are scarce, cars are tested in batches ([`batches`]).
+
+mod batches;
+mod line;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::EjectCause;
-use super::{Car, CarId, ObjectId, Run, Seconds, Timestamp, Train, Verdict};
+use super::{Batch, Car, CarId, ObjectId, Run, Seconds, Timestamp, Train, Verdict};
+use line::{Wanted, speculate};
 
 /// How often a test may end without a verdict before its car is ejected.
 pub const INCONCLUSIVE_MAX: u32 = 3;
@@ -28,9 +32,10 @@ pub struct Observation {
     pub on_target: BTreeSet<CarId>,
     /// Cars whose claim is not the present one of their task.
     pub stale: BTreeSet<CarId>,
-    /// Candidates that were built on `base`, by their cars in order.
+    /// Candidates that were built on `base`, by their cars in order; where there is one, also those with fewer of its
+    /// cars from the first on.
     pub candidates: BTreeMap<Vec<CarId>, Candidate>,
-    /// What is known of trees, for the check that is configured now.
+    /// What is known of trees, of candidates and of batches, for the check that is configured now.
     pub verdicts: BTreeMap<ObjectId, Verdict>,
     /// What time it is.
     pub now: Timestamp,
@@ -64,6 +69,24 @@ pub struct TrainPolicy {
     pub window: WindowPolicy,
     /// How many runs may be under way at once; 0: any number.
     pub slots: u32,
+    /// How cars are tested together.
+    pub batch: BatchPolicy,
+}
+
+/// How cars are tested together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BatchPolicy {
+    /// How many at most; 0: what suits the queue, the slots and how many cars fail.
+    pub cars_max: u32,
+    /// Whether as many as may be are put together, whatever is known of how many fail.
+    pub greedy: bool,
+    /// Whether cars of a batch that failed stand aside for those behind them, until it is known which of them it was.
+    pub relaxed: bool,
+}
+
+impl BatchPolicy {
+    /// Every car by itself.
+    pub const SINGLE: BatchPolicy = BatchPolicy { cars_max: 1, greedy: false, relaxed: true };
 }
 
 /// How many cars from the head of the queue on are speculated on: one more for each that lands, half as many for each
@@ -105,8 +128,11 @@ impl WindowPolicy {
 pub enum Action {
     /// Have a candidate tested.
     StartRun {
-        /// Its cars, in order. What is asked is whether the last may land after the others.
+        /// Its cars, in order.
         cars: Vec<CarId>,
+        /// How many of them, from the first on, are tested by runs of their own: what is asked is whether the others
+        /// may land after these.
+        ahead: usize,
         /// The candidate.
         commit: ObjectId,
         /// Its tree.
@@ -173,7 +199,10 @@ impl Action {
 pub struct Plan {
     /// What to do.
     pub actions: Vec<Action>,
-    /// The candidate without which there is nothing more to say.
+    /// Which cars are tested together once that is done; `None` where that was not looked at.
+    pub batches: Option<Vec<Batch>>,
+    /// The candidate without which there is nothing more to say. It is built car by car, and so are those with fewer of
+    /// them from the first on, as far as they merge.
     pub wanted: Option<Vec<CarId>>,
 }
 
@@ -200,8 +229,8 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
         return plan;
     }
     match speculate(train, cars, seen, policy) {
-        Ok(actions) => Plan { actions, wanted: None },
-        Err(Wanted(cars)) => Plan { actions: Vec::new(), wanted: Some(cars) },
+        Ok((actions, batches)) => Plan { actions, batches: Some(batches), wanted: None },
+        Err(Wanted(cars)) => Plan { wanted: Some(cars), ..Plan::default() },
     }
 }
 
@@ -235,170 +264,4 @@ fn why_leave(car: &Car, seen: &Observation) -> Option<Action> {
         }
         None => eject(EjectCause::Moved, format!("branch {} is gone", car.branch)),
     }
-}
-
-/// The candidate without which there is nothing more to say.
-struct Wanted(Vec<CarId>);
-
-/// How a car stands behind those that are assumed to land before it.
-enum Standing {
-    /// It leaves: nothing else is in what was found against it.
-    Leaves(EjectCause, String),
-    /// What was found against it may be the fault of those ahead. Nobody behind it counts on it until they are decided.
-    StepsAside(String),
-    /// It may land after them.
-    Passed(Tested),
-    /// That is being tested.
-    InTest(Tested),
-    /// That has to be tested.
-    Untested(Tested),
-}
-
-/// A candidate that merges.
-struct Tested {
-    cars: Vec<CarId>,
-    commit: ObjectId,
-    tree: ObjectId,
-}
-
-/// Plans the cars of the window, each behind those ahead of it that have not failed.
-fn speculate(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolicy) -> Result<Vec<Action>, Wanted> {
-    let window = policy.window.of(train) as usize;
-    let mut stem: Vec<CarId> = Vec::new();
-    let mut aside: BTreeSet<&CarId> = BTreeSet::new();
-    let mut landing: Vec<(&Car, Tested)> = Vec::new();
-    let mut in_test: Vec<ObjectId> = Vec::new();
-    let mut untested: Vec<Tested> = Vec::new();
-    let mut waits: Vec<Action> = Vec::new();
-    for (place, car) in in_order(cars).into_iter().enumerate() {
-        let mut wait = |reason: String| waits.push(Action::Wait { car: car.id.clone(), reason });
-        let standing = match car.after.iter().find(|first| aside.contains(first)) {
-            _ if place >= window => {
-                Standing::StepsAside(format!("it stands behind the window of {}", counted(window, "car")))
-            }
-            Some(first) => Standing::StepsAside(format!("{first}, which it needs, waits too")),
-            None => stand(car, &stem, train, seen, policy)?,
-        };
-        match standing {
-            // Nothing is ahead of it, and all that is behind it counted on it.
-            Standing::Leaves(cause, reason) => return Ok(vec![Action::Eject { car: car.id.clone(), cause, reason }]),
-            Standing::StepsAside(reason) => {
-                wait(reason);
-                aside.insert(&car.id);
-                continue;
-            }
-            Standing::Passed(tested) if landing.len() == stem.len() => landing.push((car, tested)),
-            Standing::Passed(_) => wait(format!("it passed, and lands after {}", named(&stem[landing.len()..]))),
-            Standing::InTest(tested) => {
-                wait(format!("{} is being tested", tested.commit));
-                in_test.push(tested.commit);
-            }
-            Standing::Untested(tested) => untested.push(tested),
-        }
-        stem.push(car.id.clone());
-    }
-    let mut actions = land(&landing, seen);
-    let idle = train.runs.iter().filter(|run| !in_test.contains(&run.commit));
-    actions.extend(idle.map(Action::cancel));
-    let slots = if policy.slots == 0 { usize::MAX } else { policy.slots as usize };
-    let free = slots.saturating_sub(in_test.len());
-    for (nth, Tested { mut cars, commit, tree }) in untested.into_iter().enumerate() {
-        if nth < free {
-            actions.push(Action::StartRun { cars, commit, tree });
-        } else if let Some(car) = cars.pop() {
-            let reason = format!("no more than {} at once, and others go first", counted(slots, "run"));
-            waits.push(Action::Wait { car, reason });
-        }
-    }
-    actions.extend(waits);
-    Ok(actions)
-}
-
-/// What lands the cars that passed, with nothing undecided ahead of them, by one move of the target.
-fn land(passed: &[(&Car, Tested)], seen: &Observation) -> Vec<Action> {
-    let Some((_, last)) = passed.last() else { return Vec::new() };
-    let known = passed.iter().filter(|(car, tested)| car.tested_tree.as_ref() != Some(&tested.tree));
-    let mut actions: Vec<Action> = known
-        .map(|(_, Tested { cars, commit, tree })| Action::ReuseVerdict {
-            cars: cars.clone(),
-            commit: commit.clone(),
-            tree: tree.clone(),
-            verdict: Verdict::Pass,
-        })
-        .collect();
-    actions.push(Action::Land {
-        cars: last.cars.clone(),
-        from: seen.base.clone(),
-        to: last.commit.clone(),
-        tree: Some(last.tree.clone()),
-    });
-    actions
-}
-
-/// How `car` stands behind the cars of `stem`.
-fn stand(
-    car: &Car,
-    stem: &[CarId],
-    train: &Train,
-    seen: &Observation,
-    policy: &TrainPolicy,
-) -> Result<Standing, Wanted> {
-    let cars: Vec<CarId> = stem.iter().chain([&car.id]).cloned().collect();
-    let (commit, tree) = match built(seen, &cars)? {
-        Candidate::Clean { commit, tree } => (commit.clone(), tree.clone()),
-        Candidate::Conflict { paths } => {
-            let paths = paths.join(", ");
-            return Ok(match conflicting(car, stem, seen)? {
-                _ if stem.is_empty() => {
-                    Standing::Leaves(EjectCause::Conflict, format!("it conflicts with {} in {paths}", train.target))
-                }
-                Some(other) => Standing::StepsAside(format!("it conflicts with {other} in {paths}")),
-                None => Standing::StepsAside(format!("it conflicts with {} in {paths}", named(stem))),
-            });
-        }
-    };
-    let against = |cause, what: String| match stem {
-        [] => Standing::Leaves(cause, what),
-        _ => Standing::StepsAside(format!("{what}, with {} ahead of it", named(stem))),
-    };
-    let run = train.runs.iter().find(|run| run.commit == commit || run.tree == tree).filter(|_| policy.external);
-    Ok(match (seen.verdicts.get(&tree), run) {
-        (Some(Verdict::Pass), _) => Standing::Passed(Tested { cars, commit, tree }),
-        (Some(Verdict::Fail), _) => against(EjectCause::Failed, format!("its check failed on {commit}")),
-        _ if car.inconclusive >= INCONCLUSIVE_MAX => {
-            against(EjectCause::NoVerdict, format!("its check gave no verdict {} times", car.inconclusive))
-        }
-        // Behind others it is given the time that they take.
-        (_, Some(run)) if stem.is_empty() && seen.now > run.started_at.plus(policy.timeout) => {
-            against(EjectCause::NoVerdict, format!("there was no verdict on {commit} within {}", policy.timeout))
-        }
-        (_, Some(run)) => Standing::InTest(Tested { cars, commit: run.commit.clone(), tree }),
-        (_, None) => Standing::Untested(Tested { cars, commit, tree }),
-    })
-}
-
-/// The car of `stem` that `car` conflicts with, where one alone is enough for that.
-fn conflicting<'s>(car: &Car, stem: &'s [CarId], seen: &Observation) -> Result<Option<&'s CarId>, Wanted> {
-    for other in stem {
-        let (alone, both) = (vec![other.clone()], vec![other.clone(), car.id.clone()]);
-        // One that does not merge by itself needs others that are ahead of it.
-        if let Candidate::Clean { .. } = built(seen, &alone)?
-            && let Candidate::Conflict { .. } = built(seen, &both)?
-        {
-            return Ok(Some(other));
-        }
-    }
-    Ok(None)
-}
-
-fn built<'o>(seen: &'o Observation, cars: &[CarId]) -> Result<&'o Candidate, Wanted> {
-    seen.candidates.get(cars).ok_or_else(|| Wanted(cars.to_vec()))
-}
-
-fn named(cars: &[CarId]) -> String {
-    cars.iter().map(CarId::as_str).collect::<Vec<_>>().join(", ")
-}
-
-fn counted(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

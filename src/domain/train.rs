@@ -29,12 +29,80 @@ pub struct Train {
     /// How many cars are speculated on; absent: as many as at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<u32>,
+    /// Which cars are tested together, in the order in which they stand in line, where not each stands for itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub batches: Vec<Batch>,
+    /// How cars have fared of late.
+    #[serde(default, skip_serializing_if = "Tally::is_empty")]
+    pub tally: Tally,
 }
 
 impl Train {
     /// A train without cars.
     pub fn new(target: Branch) -> Train {
-        Train { target, next_position: 1, paused: None, landed_to: None, landing: None, runs: Vec::new(), window: None }
+        Train {
+            target,
+            next_position: 1,
+            paused: None,
+            landed_to: None,
+            landing: None,
+            runs: Vec::new(),
+            window: None,
+            batches: Vec::new(),
+            tally: Tally::default(),
+        }
+    }
+}
+
+/// Cars that are tested together, as if they were one.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Batch {
+    /// The cars, in the order in which they land.
+    pub cars: Vec<CarId>,
+    /// Whether it is tested on the target by itself, and does not stand in line behind others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub apart: bool,
+    /// The tree of the candidate that it was tested in by itself: what is known of that is known of the batch, wherever
+    /// the target has moved meanwhile.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tree: Option<ObjectId>,
+}
+
+/// How many of the cars that were decided of late landed, and how many failed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Tally {
+    /// Landed.
+    pub landed: u32,
+    /// Left because their check failed.
+    pub failed: u32,
+}
+
+/// How many decided cars are "of late": then all counts are halved.
+const TALLY_MAX: u32 = 64;
+/// What is assumed before anything is known: of so many cars one fails.
+const TALLY_ASSUMED: (u32, u32) = (12, 1);
+
+impl Tally {
+    fn is_empty(&self) -> bool {
+        *self == Tally::default()
+    }
+
+    /// With so many more.
+    pub fn with(self, landed: usize, failed: usize) -> Tally {
+        let more = |count: u32, more: usize| count.saturating_add(u32::try_from(more).unwrap_or(u32::MAX));
+        let mut tally = Tally { landed: more(self.landed, landed), failed: more(self.failed, failed) };
+        while tally.landed.saturating_add(tally.failed) > TALLY_MAX {
+            tally = Tally { landed: tally.landed / 2, failed: tally.failed / 2 };
+        }
+        tally
+    }
+
+    /// The part of cars that fail, above 0 and below 1.
+    pub fn failure_rate(&self) -> f64 {
+        let (cars, failures) = TALLY_ASSUMED;
+        f64::from(self.failed + failures) / f64::from(self.landed + self.failed + cars)
     }
 }
 

@@ -13,7 +13,9 @@ use super::ports::{Checks, Code, Host};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::planner::{Action, Candidate, Observation, Plan, TrainPolicy, in_order, plan};
-use crate::domain::{Branch, Car, CarId, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Train, Verdict};
+use crate::domain::{
+    Batch, Branch, Car, CarId, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Train, Verdict, VerdictRecord,
+};
 use crate::ledger::{Outcome as Published, Store};
 use crate::planted::{self, Bug};
 use crate::record::LedgerBoard;
@@ -133,7 +135,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     /// Says what would be done now, without doing it.
     pub fn dry_run(&self) -> Result<PassReport, EngineError> {
         let (train, cars) = self.train()?;
-        let mut seen = self.observe(&cars)?;
+        let mut seen = self.observe(&train, &cars)?;
         let plan = self.plan_fully(&train, &cars, &mut seen)?;
         Ok(self.report(seen.base, plan.actions, &[], train, cars))
     }
@@ -147,7 +149,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             met.extend(
                 in_order(&cars).iter().map(|car| car.id.clone()).filter(|id| !met.contains(id)).collect::<Vec<_>>(),
             );
-            let mut seen = self.observe(&cars)?;
+            let mut seen = self.observe(&train, &cars)?;
             if train.landing.is_some() {
                 match self.take_up(&train, &seen.base, &mut account) {
                     Ok(what) => account.tell(PassEvent::Recovered(what)),
@@ -160,10 +162,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                 continue;
             }
             let plan = self.plan_fully(&train, &cars, &mut seen)?;
+            let batches = plan.batches;
             let (waits, actions): (Vec<Action>, Vec<Action>) =
                 plan.actions.into_iter().partition(|action| matches!(action, Action::Wait { .. }));
             let now = Now { train: &train, cars: &cars, seen: &seen };
-            let next = match self.perform(&actions, &now, &mut account) {
+            let next = match self.perform(&actions, batches.as_deref(), &now, &mut account) {
                 Err(EngineError::Refused(Refusal::TrainChanged(what))) => {
                     account.tell(PassEvent::LookingAgain(what));
                     Next::Again
@@ -186,7 +189,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         if train.landing.is_none() {
             return Ok(None);
         }
-        let base = self.observe(&cars)?.base;
+        let base = self.observe(&train, &cars)?.base;
         match self.take_up(&train, &base, &mut Account { done: Vec::new(), tell: &mut |_| {} }) {
             // Another pass was faster.
             Err(EngineError::Refused(Refusal::TrainChanged(what))) => Ok(Some(what)),
@@ -213,7 +216,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         PassReport { base, actions, cars, runs: train.runs, window }
     }
 
-    fn observe(&self, cars: &[Car]) -> Result<Observation, EngineError> {
+    fn observe(&self, train: &Train, cars: &[Car]) -> Result<Observation, EngineError> {
         let target = &self.settings.target;
         let mut branches: Vec<Branch> = cars.iter().map(|car| car.branch.clone()).collect();
         branches.push(target.clone());
@@ -245,9 +248,19 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                     seen.stale.insert(car.id.clone());
                 }
             }
+            for tree in train.batches.iter().filter_map(|batch| batch.tree.as_ref()) {
+                if let Some(known) = self.known(board.verdict(tree)?) {
+                    seen.verdicts.insert(tree.clone(), known);
+                }
+            }
             Ok(())
         })?;
         Ok(seen)
+    }
+
+    /// What a record says of the check that is configured now.
+    fn known(&self, record: Option<VerdictRecord>) -> Option<Verdict> {
+        record.filter(|record| record.check == self.settings.check_name()).map(|record| record.verdict)
     }
 
     /// Plans, building every candidate the plan asks for.
@@ -255,29 +268,45 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         loop {
             let next = plan(train, cars, seen, &self.settings.policy);
             let Some(wanted) = next.wanted else { return Ok(next) };
-            let car = wanted.last().and_then(|id| cars.iter().find(|car| car.id == *id));
-            let car = car.expect("BUG: the plan wants a candidate of a car that is not in the train");
-            let base = match wanted.split_last() {
-                Some((_, [])) | None => &seen.base,
-                Some((_, ahead)) => match seen.candidates.get(ahead) {
-                    Some(Candidate::Clean { commit, .. }) => commit,
-                    _ => unreachable!("BUG: the plan wants a candidate on one that was not built"),
-                },
-            };
-            let candidate = self.code.candidate(base, car)?;
-            if let Candidate::Clean { tree, .. } = &candidate {
-                let earlier = car.tested_tree.as_ref().filter(|_| planted::is(Bug::VerdictOfAnotherTree));
-                let known = self.engine.read(false, |board| Ok(board.verdict(earlier.unwrap_or(tree))?))?;
-                if let Some(known) = known.filter(|known| known.check == self.settings.check_name()) {
-                    seen.verdicts.insert(tree.clone(), known.verdict);
+            let mut base = seen.base.clone();
+            for count in 1..=wanted.len() {
+                let prefix = &wanted[..count];
+                if !seen.candidates.contains_key(prefix) {
+                    let car = cars.iter().find(|car| car.id == prefix[count - 1]);
+                    let car = car.expect("BUG: the plan wants a candidate of a car that is not in the train");
+                    let candidate = self.build(&base, car, seen)?;
+                    seen.candidates.insert(prefix.to_vec(), candidate);
+                }
+                match &seen.candidates[prefix] {
+                    Candidate::Clean { commit, .. } => base = commit.clone(),
+                    // The plan has to do without this one first.
+                    Candidate::Conflict { .. } => break,
                 }
             }
-            seen.candidates.insert(wanted, candidate);
         }
     }
 
+    /// Merges a car into `base`, and finds out what is known of what comes of it.
+    fn build(&self, base: &ObjectId, car: &Car, seen: &mut Observation) -> Result<Candidate, EngineError> {
+        let candidate = self.code.candidate(base, car)?;
+        if let Candidate::Clean { tree, .. } = &candidate {
+            let earlier = car.tested_tree.as_ref().filter(|_| planted::is(Bug::VerdictOfAnotherTree));
+            let known = self.engine.read(false, |board| Ok(board.verdict(earlier.unwrap_or(tree))?))?;
+            if let Some(known) = self.known(known) {
+                seen.verdicts.insert(tree.clone(), known);
+            }
+        }
+        Ok(candidate)
+    }
+
     /// Performs what was planned, up to the first action after which everything has to be seen anew.
-    fn perform(&self, actions: &[Action], now: &Now<'_>, account: &mut Account<'_>) -> Result<Next, EngineError> {
+    fn perform(
+        &self,
+        actions: &[Action],
+        batches: Option<&[Batch]>,
+        now: &Now<'_>,
+        account: &mut Account<'_>,
+    ) -> Result<Next, EngineError> {
         let changes_runs = |action: &&Action| matches!(action, Action::StartRun { .. } | Action::CancelRun { .. });
         for action in actions.iter().filter(|action| !changes_runs(action)) {
             account.tell(PassEvent::Doing(action.clone()));
@@ -295,11 +324,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         }
         let runs: Vec<&Action> = actions.iter().filter(changes_runs).collect();
         if self.settings.policy.external {
-            return self.change_runs(&runs, now, account);
+            return self.change_runs(&runs, batches, now, account);
         }
         // A check of the machine's own is waited for, and what it says may change everything.
         match runs.into_iter().find(|action| matches!(action, Action::StartRun { .. })) {
-            Some(start) => self.check(start, account).map(|()| Next::Again),
+            Some(start) => self.check(start, batches, now, account).map(|()| Next::Again),
             None => Ok(Next::Stop),
         }
     }

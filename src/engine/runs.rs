@@ -11,7 +11,7 @@ use super::journal::Journal;
 use super::pass::{Account, Next, Now, Pass, PassEvent, published};
 use super::ports::{Checks, Code, Host};
 use crate::domain::planner::Action;
-use crate::domain::{Branch, Car, CarId, Command, Outcome, Run, RunState, Seconds, Verdict, VerdictRecord};
+use crate::domain::{Batch, Branch, Car, CarId, Command, Outcome, Run, RunState, Seconds, Verdict, VerdictRecord};
 use crate::ledger::{Outcome as Published, RefUpdate, Store};
 use crate::record::names::branch_ref;
 
@@ -24,13 +24,14 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     pub(super) fn change_runs(
         &self,
         actions: &[&Action],
+        batches: Option<&[Batch]>,
         now: &Now<'_>,
         account: &mut Account<'_>,
     ) -> Result<Next, EngineError> {
         let (mut start, mut cancel, mut branches) = (Vec::new(), Vec::new(), Vec::new());
         for action in actions {
             match action {
-                Action::StartRun { cars, commit, tree } => {
+                Action::StartRun { cars, ahead, commit, tree } => {
                     let last = cars.last().and_then(|id| now.car(id));
                     branches.push(self.candidate_branch(last.expect("BUG: a run without a car of the train"))?);
                     start.push(Run {
@@ -38,7 +39,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                         tree: tree.clone(),
                         base: now.seen.base.clone(),
                         cars: cars.clone(),
-                        ahead: u32::try_from(cars.len() - 1).unwrap_or(u32::MAX),
+                        ahead: u32::try_from(*ahead).unwrap_or(u32::MAX),
                         state: RunState::Running,
                         started_at: self.engine.host.now(),
                         started_by: self.engine.who.clone(),
@@ -55,7 +56,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         if !branches.is_empty() && !self.offer(&branches, &start)? {
             return Ok(Next::Again);
         }
-        let command = Command::ChangeRuns { target: self.settings.target.clone(), start, cancel };
+        let batches = batches.filter(|batches| now.train.batches != *batches).map(<[Batch]>::to_vec);
+        let command = Command::ChangeRuns { target: self.settings.target.clone(), start, cancel, batches };
         let asked = self.engine.run(command, &How::default())?;
         let Outcome::Runs { started, cancelled } = asked.outcome else {
             unreachable!("BUG: a change of runs was asked for")
@@ -104,8 +106,22 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     }
 
     /// Runs the configured check on a candidate and records what it said.
-    pub(super) fn check(&self, start: &Action, account: &mut Account<'_>) -> Result<(), EngineError> {
-        let Action::StartRun { cars, commit, tree } = start else { unreachable!("BUG: only a run is started here") };
+    pub(super) fn check(
+        &self,
+        start: &Action,
+        batches: Option<&[Batch]>,
+        now: &Now<'_>,
+        account: &mut Account<'_>,
+    ) -> Result<(), EngineError> {
+        let Action::StartRun { cars, ahead, commit, tree } = start else {
+            unreachable!("BUG: only a run is started here")
+        };
+        if let Some(batches) = batches.filter(|batches| now.train.batches != *batches) {
+            // Before the check: should it fail, it has to be known what it was a check of.
+            let (target, batches) = (self.settings.target.clone(), Some(batches.to_vec()));
+            let regroup = Command::ChangeRuns { target, start: Vec::new(), cancel: Vec::new(), batches };
+            self.engine.run(regroup, &How::default())?;
+        }
         account.tell(PassEvent::Doing(start.clone()));
         let mut record = VerdictRecord {
             tree: tree.clone(),
@@ -136,7 +152,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         }
         let verdict = record.verdict;
         // The others have candidates of their own.
-        let tested = &cars[cars.len().saturating_sub(1)..];
+        let tested = cars.get(*ahead..).unwrap_or_default();
         self.engine.record_verdict(&self.settings.target, record, tested, false, self.code)?;
         account.tell(PassEvent::Checked { cars: cars.clone(), verdict });
         account.done.push(start.clone());

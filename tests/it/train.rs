@@ -192,11 +192,86 @@ fn a_failing_head_leaves_and_those_behind_it_begin_anew() {
 
 #[test]
 fn with_one_slot_nothing_is_begun_in_vain() {
-    let mut yard = Yard::new("slots = 1\n");
+    let mut yard = Yard::new("slots = 1\nbatch = 1\n");
     yard.submit("A B C");
     yard.tick();
     yard.settle(|files| files.contains(&"A"));
     yard.end("B C", &["A", "B", "B C"], 0);
+}
+
+/// What bors-ng tests in its own tests, and at most as often: a batch that fails is halved, and what is known is not
+/// asked again.
+#[test]
+fn a_batch_that_fails_is_halved() {
+    let both = |files: &[&str]| files.contains(&"A") && files.contains(&"C");
+    type Red<'a> = &'a dyn Fn(&[&str]) -> bool;
+    let stories: [(&str, Red<'_>, &str, &[&str]); 6] = [
+        ("A", &|files| files.contains(&"A"), "", &["A"]),
+        ("A B", &|files| files.contains(&"B"), "A", &["A B", "A"]),
+        ("A B C D", &|_| false, "A B C D", &["A B C D"]),
+        ("A B C D", &|files| files.contains(&"C"), "A B D", &["A B C D", "A B", "A B C", "A B D"]),
+        ("A B C D", &both, "A B D", &["A B C D", "A B", "A B C", "A B D"]),
+        ("A B C", &|files| files.contains(&"A"), "B C", &["A B C", "A", "B C"]),
+    ];
+    for (submitted, red, landed, tested) in stories {
+        let mut yard = Yard::new("strategy = \"batch\"\n");
+        yard.submit(submitted);
+        yard.tick();
+        yard.settle(red);
+        yard.end(landed, tested, 0);
+    }
+}
+
+#[test]
+fn who_arrives_does_not_join_a_batch_that_is_halved() {
+    let mut yard = Yard::new("strategy = \"batch\"\n");
+    yard.submit("A B C D");
+    yard.tick();
+    yard.say("fail", "A B C D");
+    yard.tick();
+    yard.submit("E");
+    yard.settle(|files| files.contains(&"C"));
+    yard.end("A B D E", &["A B C D", "A B", "A B C", "A B D", "A B D E"], 0);
+}
+
+#[test]
+fn a_batch_has_as_many_cars_as_is_said_and_equally_urgent_ones() {
+    let mut yard = Yard::new("strategy = \"batch\"\nbatch = 2\n");
+    yard.submit("A B C");
+    yard.push("D", "D", "D");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "D", "--priority", "p0"]);
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("D A B C", &["D", "A B D", "A B C D"], 0);
+}
+
+#[test]
+fn in_strict_order_nobody_overtakes_a_batch_that_is_halved() {
+    let mut yard = Yard::new("strategy = \"batch\"\nbatch = 2\norder = \"strict\"\n");
+    yard.submit("A B C");
+    yard.tick();
+    yard.settle(|files| files.contains(&"A"));
+    assert_eq!(yard.landed(), ["B", "C"]);
+}
+
+/// Where runs are scarce several batches are tested side by side, and all that is good lands.
+#[test]
+fn batches_are_tested_side_by_side_where_runs_are_scarce() {
+    for bad in ["none", "E"] {
+        let mut yard = Yard::new("slots = 2\n");
+        let names = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L"];
+        yard.submit(&names.join(" "));
+        yard.tick();
+        assert_eq!(yard.started, ["A B C D E", "A B C D E F G H I J"]);
+        yard.settle(|files| files.contains(&bad));
+        let mut landed = yard.landed();
+        landed.sort();
+        let good: Vec<&str> = names.into_iter().filter(|name| *name != bad).collect();
+        assert_eq!(landed, good);
+        if bad == "none" {
+            assert_eq!(yard.started.len(), 3, "{:?}", yard.started);
+        }
+    }
 }
 
 #[test]

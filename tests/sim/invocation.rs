@@ -322,6 +322,7 @@ impl<'p> Invocation<'p> {
                 timeout: Seconds(VERDICT_SECS),
                 window: plan.window,
                 slots: plan.slots,
+                batch: plan.batch,
             },
             check: vec!["check".to_owned()],
             rework_lease: Seconds(plan.lease_secs),

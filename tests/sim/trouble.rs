@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use git_scrum::domain::planner::WindowPolicy;
+use git_scrum::domain::planner::{BatchPolicy, WindowPolicy};
 
 use crate::random::Random;
 
@@ -149,6 +149,8 @@ pub struct Plan {
     pub window: WindowPolicy,
     /// How many runs they have under way at once.
     pub slots: u32,
+    /// How cars are tested together.
+    pub batch: BatchPolicy,
     /// Whether verdicts are attached to commits as notes.
     pub notes: bool,
     /// How long a claim lasts.
@@ -191,6 +193,11 @@ impl Plan {
             external: random.chance(250),
             window: *random.pick(&WINDOWS).expect("there are some"),
             slots: *random.pick(&[0, 1, 3]).expect("there are some"),
+            batch: BatchPolicy {
+                cars_max: *random.pick(&[0, 1, 3]).expect("there are some"),
+                greedy: random.chance(300),
+                relaxed: random.chance(500),
+            },
             notes: random.chance(400),
             lease_secs: *random.pick(&[300, 1800]).expect("there are some"),
             outsider: random.chance(600),

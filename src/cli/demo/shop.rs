@@ -5,8 +5,13 @@
 use super::stage::Source;
 
 /// The configuration of the target; `CHECK` is filled in.
-const CONFIG: &str =
-    "# The merge train tests every candidate with this before it lands.\n[train]\ncheck = [\"sh\", \"CHECK\"]\n";
+const CONFIG: &str = "\
+# The merge train tests every candidate with this before it lands.
+[train]
+check = [\"sh\", \"CHECK\"]
+# Every car by itself: the story is easier to follow.
+batch = 1
+";
 
 const CHECK: &str = r#"# The check of the merge train: the tests pass, and nothing is left to fix.
 cd "$(dirname "$0")" || exit

@@ -8,7 +8,7 @@ use crate::domain::claim::{Fence, Grant, Lease};
 use crate::domain::command::EjectCause;
 use crate::domain::train::{CarTask, Landing, OUTPUT_BYTES_MAX, Run};
 use crate::domain::{
-    Branch, Car, CarId, CarState, Command, ObjectId, Operation, Outcome, Priority, Refusal, Seconds, Stop, Task,
+    Batch, Branch, Car, CarId, CarState, Command, ObjectId, Operation, Outcome, Priority, Refusal, Seconds, Stop, Task,
     TaskId, TaskState, Train, Verdict, VerdictRecord,
 };
 use crate::planted::{self, Bug};
@@ -45,6 +45,7 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
     train.next_position += 1;
     // A test of what was submitted before says nothing of this commit.
     drop_runs(draft, &mut train, |run| run.cars.contains(id))?;
+    leave_batch(&mut train, id);
     draft.put_train(train);
     draft.put_car(Car {
         id: id.clone(),
@@ -213,6 +214,8 @@ fn leave<B: Board>(
     draft.put_car(car);
     if let Some(mut train) = draft.train(&target)? {
         drop_runs(draft, &mut train, |run| run.cars.contains(&id))?;
+        leave_batch(&mut train, &id);
+        train.tally = train.tally.with(0, usize::from(cause == EjectCause::Failed));
         draft.put_train(train);
     }
     left.push(id.clone());
@@ -311,6 +314,7 @@ pub(super) fn change_runs<B: Board>(
     target: &Branch,
     start: &[Run],
     cancel: &[ObjectId],
+    batches: Option<&[Batch]>,
 ) -> Ruling<B::Fault> {
     let mut train = known_train(draft, target)?;
     let waited_for = |commit: &&ObjectId| train.runs.iter().any(|run| run.commit == **commit);
@@ -322,10 +326,31 @@ pub(super) fn change_runs<B: Board>(
             started.push(run.commit.clone());
         }
     }
-    if !started.is_empty() || !cancelled.is_empty() {
+    let regrouped = match batches {
+        Some(batches) => regroup(draft, &mut train, batches)?,
+        None => false,
+    };
+    if !started.is_empty() || !cancelled.is_empty() || regrouped {
         draft.put_train(train);
     }
     Ok(Outcome::Runs { started, cancelled })
+}
+
+/// Notes which cars are tested together. Gives whether that is new. Cars that have left meanwhile are left out.
+fn regroup<B: Board>(draft: &Draft<'_, B>, train: &mut Train, batches: &[Batch]) -> Result<bool, Stop<B::Fault>> {
+    let open: BTreeSet<CarId> = draft.open_cars(&train.target)?.into_iter().map(|car| car.id).collect();
+    let mut kept = batches.to_vec();
+    kept.iter_mut().for_each(|batch| batch.cars.retain(|id| open.contains(id)));
+    kept.retain(|batch| !batch.cars.is_empty());
+    let changed = train.batches != kept;
+    train.batches = kept;
+    Ok(changed)
+}
+
+/// Takes a car out of its batch: it lands, leaves, or is another one from now on.
+fn leave_batch(train: &mut Train, id: &CarId) {
+    train.batches.iter_mut().for_each(|batch| batch.cars.retain(|car| car != id));
+    train.batches.retain(|batch| !batch.cars.is_empty());
 }
 
 /// Notes that a test was asked for. Gives whether that is new.
@@ -454,6 +479,8 @@ pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) ->
     train.landing = None;
     train.landed_to = Some(to.clone());
     train.window = window.or(train.window);
+    landed.iter().for_each(|id| leave_batch(&mut train, id));
+    train.tally = train.tally.with(landed.len(), 0);
     let behind = |run: &Run| run.cars.iter().take_while(|id| landed.contains(id)).count();
     drop_runs(draft, &mut train, |run| {
         run.tested().iter().chain(&run.cars[behind(run)..]).any(|id| landed.contains(id))

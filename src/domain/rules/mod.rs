@@ -68,7 +68,9 @@ fn apply<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B:
         Command::Pause { target, reason } => cars::pause(draft, target, Some(reason)),
         Command::Resume { target } => cars::pause(draft, target, None),
         Command::StartRun { target, run } => cars::start_run(draft, target, run),
-        Command::ChangeRuns { target, start, cancel } => cars::change_runs(draft, target, start, cancel),
+        Command::ChangeRuns { target, start, cancel, batches } => {
+            cars::change_runs(draft, target, start, cancel, batches.as_deref())
+        }
         Command::Verdict { target, record, cars, asked } => cars::verdict(draft, target, record, cars, *asked),
         Command::AnnounceLanding { .. } => cars::announce_landing(draft, operation),
         Command::AbandonLanding { target, to } => cars::abandon_landing(draft, target, to),

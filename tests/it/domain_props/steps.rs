@@ -2,7 +2,7 @@
 
 use git_scrum::domain::board::Board;
 use git_scrum::domain::command::{EjectCause, NewTask, SubmittedTask, TaskEdit};
-use git_scrum::domain::train::Landing;
+use git_scrum::domain::train::{Batch, Landing};
 use git_scrum::domain::{
     Branch, Car, CarId, Command, Fence, Grant, Holder, Label, LockMode, ObjectId, Pattern, Priority, Run, RunState,
     Seconds, Size, Task, TaskId, TaskState, Team, TeamName, Timestamp, Train, Verdict, VerdictRecord,
@@ -347,7 +347,11 @@ impl World {
                 let cancel = pick(&seen.runs, e).map(|run| run.commit.clone()).into_iter().collect();
                 match d % 2 {
                     0 => Command::StartRun { target, run },
-                    _ => Command::ChangeRuns { target, start: vec![run], cancel },
+                    _ => {
+                        let (cars, tree) = (run.cars.clone(), Some(run.tree.clone()).filter(|_| e % 2 == 0));
+                        let batches = (f % 2 == 0).then(|| vec![Batch { cars, apart: e % 2 == 0, tree }]);
+                        Command::ChangeRuns { target, start: vec![run], cancel, batches }
+                    }
                 }
             }
             Verb::Verdict => {

@@ -8,7 +8,7 @@ use git_scrum::domain::board::{Changes, Counters};
 use git_scrum::domain::claim::{Lease, Overdue};
 use git_scrum::domain::command::{EjectCause, NewTask, SubmittedTask, TaskEdit};
 use git_scrum::domain::memory::{Entry, MemoryKind};
-use git_scrum::domain::train::{CarTask, Landing};
+use git_scrum::domain::train::{Batch, CarTask, Landing, Tally};
 use git_scrum::domain::{
     Branch, Car, CarState, Claim, Command, Fence, Grant, LockMode, ObjectId, Operation, Outcome, PathLock, Priority,
     Run, RunState, Seconds, Size, Summary, Task, TaskId, TaskState, Team, Timestamp, Train, Verdict, VerdictRecord,
@@ -151,7 +151,24 @@ fn train() -> Train {
         landing: Some(landing),
         runs: vec![run(), Run { cars: ids(&["waits"]), ..run() }],
         window: None,
+        batches: Vec::new(),
+        tally: Tally::default(),
     }
+}
+
+/// A board whose train tests cars together.
+pub fn batched_board() -> Changes {
+    let mut changes = whole_board();
+    let train = Train {
+        batches: vec![
+            Batch { cars: ids(&["102"]), apart: false, tree: None },
+            Batch { cars: ids(&["waits"]), apart: true, tree: Some(object('d')) },
+        ],
+        tally: Tally { landed: 40, failed: 2 },
+        ..train()
+    };
+    changes.trains.insert(train.target.clone(), train);
+    changes
 }
 
 fn car() -> Car {
@@ -432,8 +449,19 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 target: target(),
                 start: vec![Run { cars: ids(&["101", "102"]), ahead: 1, ..run() }],
                 cancel: vec![object('f')],
+                batches: None,
             },
             Outcome::Runs { started: vec![object('c')], cancelled: vec![object('f')] },
+        ),
+        (
+            "change-runs-batched",
+            Command::ChangeRuns {
+                target: target(),
+                start: vec![Run { cars: ids(&["101", "102"]), ..run() }],
+                cancel: Vec::new(),
+                batches: Some(vec![Batch { cars: ids(&["101", "102"]), apart: true, tree: Some(object('d')) }]),
+            },
+            Outcome::Runs { started: vec![object('c')], cancelled: Vec::new() },
         ),
         (
             "verdict",

@@ -13,12 +13,13 @@
 //! | `conflict=CAR+CAR:PATH,PATH` | there is none |
 //! | `pass=X` `fail=X` `inconclusive=X` | what is known of the tree of commit X |
 //! | `external` `timeout=30m` | verdicts come from outside; how long they are waited for |
+//! | `batch=0` `strict` `greedy` | how many cars are tested together, and how |
 //! | `window=1` `window=1-2-8` `slots=4` | how many cars are speculated on, and how many runs are under way at once |
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use git_scrum::domain::board::Board;
-use git_scrum::domain::planner::{Action, Candidate, Observation, TrainPolicy, WindowPolicy, plan};
+use git_scrum::domain::planner::{Action, BatchPolicy, Candidate, Observation, TrainPolicy, WindowPolicy, plan};
 use git_scrum::domain::{CarId, Seconds, Train, Verdict};
 
 use super::World;
@@ -42,7 +43,8 @@ impl World {
             now: self.now,
         };
         let window = WindowPolicy { start: 20, min: 3, max: 100 };
-        let mut policy = TrainPolicy { external: false, timeout: Seconds(30 * 60), window, slots: 0 };
+        let mut policy =
+            TrainPolicy { external: false, timeout: Seconds(30 * 60), window, slots: 0, batch: BatchPolicy::SINGLE };
         for word in words.rest::<String>()? {
             self.see(&word, &mut seen, &mut policy)?;
         }
@@ -96,6 +98,9 @@ impl World {
             "external" => policy.external = true,
             "timeout" => policy.timeout = value.parse()?,
             "window" => policy.window = window(value)?,
+            "batch" => policy.batch.cars_max = value.parse().map_err(|error| format!("{value}: {error}"))?,
+            "strict" => policy.batch.relaxed = false,
+            "greedy" => policy.batch.greedy = true,
             "slots" => policy.slots = value.parse().map_err(|error| format!("{value}: {error}"))?,
             _ => return Err(format!("nothing can be seen as {word}")),
         }

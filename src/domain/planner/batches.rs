@@ -1,0 +1,120 @@
+//! Which cars are tested together.
+//!
+//! One run for many cars is cheap when all of them are good, and says little when it fails. So a batch that fails on
+//! the target alone is split in two, and each half is tested by itself, apart from the line: nobody should count on a
+//! car that is bad one time in two. A half that passes goes back in line, at its end, together with others. What comes
+//! after a batch that may well fail is worth little, so only as many stand in line as are likely to pass together, and
+//! runs that are left over test other batches apart, too, which says something about them in any case.
+//!
+//! The sizes are those at which group testing pays: the more cars fail, the smaller. Guarantees: a car is in one batch;
+//! no batch grows once it was tested, but of such as passed; cars of one batch are equally urgent.
+
+use super::{BatchPolicy, TrainPolicy};
+use crate::domain::{Batch, Car, CarId, Priority, Train};
+
+/// How many cars a batch has at most, for each time that a car fails: twice that many fail more often than they pass.
+const EXPECTED_FAILURES: f64 = 0.4;
+/// How likely what stands in line has to pass, all of it, for anybody to be put behind it.
+const WORTH_WAITING_FOR: f64 = 0.4;
+/// How much of the failure rate is left for cars that have passed apart from those they are put behind.
+const LEFT_AFTER_PASSING: f64 = 0.3;
+
+/// Whether cars are tested together at all: where runs are free nothing is gained by it.
+pub(super) fn apply(policy: &TrainPolicy) -> bool {
+    policy.batch.cars_max != 1 && policy.slots != 0
+}
+
+/// The batches as they were, without cars that are gone, the most urgent first.
+pub(super) fn standing(train: &Train, ordered: &[&Car], policy: &TrainPolicy) -> Vec<Batch> {
+    if !apply(policy) {
+        return Vec::new();
+    }
+    let mut batches = train.batches.clone();
+    for batch in &mut batches {
+        batch.cars.retain(|id| ordered.iter().any(|car| car.id == *id));
+    }
+    batches.retain(|batch| !batch.cars.is_empty());
+    batches.sort_by_key(|batch| urgency(ordered, &batch.cars[0]));
+    batches
+}
+
+/// How urgent a car is where it stands: no more than what it needs, and so no more than those before it.
+pub(super) fn urgency(ordered: &[&Car], id: &CarId) -> Priority {
+    let up_to = ordered.iter().position(|car| car.id == *id).map_or(0, |place| place + 1);
+    ordered[..up_to].iter().map(|car| car.priority).max().unwrap_or_default()
+}
+
+/// The batches as they have to be remembered: not at all where every car stands for itself, in line.
+pub(super) fn remembered(batches: Vec<Batch>) -> Vec<Batch> {
+    let is_plain = |batch: &Batch| !batch.apart && batch.cars.len() == 1;
+    if batches.iter().all(is_plain) { Vec::new() } else { batches }
+}
+
+/// A batch that failed, in two: the halves keep the order.
+pub(super) fn halves(batch: &Batch, relaxed: bool) -> [Batch; 2] {
+    let (first, second) = batch.cars.split_at(batch.cars.len() / 2);
+    [first, second].map(|cars| Batch { cars: cars.to_vec(), apart: relaxed, tree: None })
+}
+
+/// Batches whose candidate is not known to pass, as likely as they seem to.
+pub(super) struct Odds {
+    failure_rate: f64,
+    /// That all that stand in line pass.
+    line: f64,
+}
+
+impl Odds {
+    pub(super) fn new(train: &Train) -> Odds {
+        Odds { failure_rate: train.tally.failure_rate(), line: 1.0 }
+    }
+
+    /// Another batch stands in line.
+    pub(super) fn behind(&mut self, batch: &Batch) {
+        let left = if batch.tree.is_some() { LEFT_AFTER_PASSING } else { 1.0 };
+        let cars = i32::try_from(batch.cars.len()).unwrap_or(i32::MAX);
+        self.line *= (1.0 - left * self.failure_rate).powi(cars);
+    }
+
+    /// Whether more should be put behind what stands in line.
+    pub(super) fn are_good(&self) -> bool {
+        self.line >= WORTH_WAITING_FOR
+    }
+
+    /// How many cars to put together, of so many that wait for so many free runs.
+    pub(super) fn size(&self, waiting: usize, free: usize, policy: BatchPolicy) -> usize {
+        let allowed = if policy.cars_max == 0 { usize::MAX } else { policy.cars_max as usize };
+        if policy.greedy {
+            return waiting.min(allowed);
+        }
+        let free = free.max(1);
+        // Some runs had better be left for what comes of the others.
+        let size = if waiting > free { (3 * waiting).div_ceil(2 * free) } else { 1 };
+        size.min(allowed).min(self.size_max())
+    }
+
+    fn size_max(&self) -> usize {
+        ((EXPECTED_FAILURES / self.failure_rate).round() as usize).max(1)
+    }
+
+    /// Which of the batches that have passed apart go in line together: as many as are left runs for go by themselves.
+    pub(super) fn together(&self, passed: &[(usize, usize)], free: usize, policy: BatchPolicy) -> Vec<usize> {
+        let allowed = if policy.cars_max == 0 { usize::MAX } else { policy.cars_max as usize };
+        let size_max = if policy.greedy { allowed } else { allowed.min(2 * self.size_max()) };
+        let (mut chosen, mut size) = (Vec::new(), 0);
+        for (index, cars) in passed {
+            if chosen.is_empty() || (free < passed.len() && size + cars <= size_max) {
+                size += cars;
+                chosen.push(*index);
+            }
+        }
+        chosen
+    }
+}
+
+/// The next cars that are tested together: equally urgent, and of those that wait the first.
+pub(super) fn next(ordered: &[&Car], waiting: &[&Car], size: usize) -> Vec<CarId> {
+    let Some(first) = waiting.first() else { return Vec::new() };
+    let urgency = |car: &Car| urgency(ordered, &car.id);
+    let alike = waiting.iter().take_while(|car| urgency(car) == urgency(first));
+    alike.take(size.max(1)).map(|car| car.id.clone()).collect()
+}

@@ -1,0 +1,445 @@
+//! Who stands behind whom, and what comes of that.
+//!
+//! Guarantees: nothing lands before all that it was tested behind; a car is blamed only for what it did on the target
+//! alone. Must not decide which cars are tested together: `batches` does.
+
+use super::batches::{self, Odds};
+use super::{Action, Candidate, INCONCLUSIVE_MAX, Observation, TrainPolicy, in_order};
+use crate::domain::command::EjectCause;
+use crate::domain::{Batch, Car, CarId, ObjectId, Priority, Run, Train, Verdict};
+
+/// The candidate without which there is nothing more to say, and all with fewer cars from the first on.
+pub(super) struct Wanted(pub(super) Vec<CarId>);
+
+/// How cars stand behind those that are assumed to land before them.
+enum Standing {
+    /// They are of no use: nothing else is in what was found against them.
+    Fail(EjectCause, String),
+    /// What was found against them may be the fault of those ahead. Nobody behind them counts on them until those are
+    /// decided.
+    StepAside(String),
+    /// One of them does not merge with the others.
+    Breaks(usize),
+    /// They may land after those ahead.
+    Passed(Tested),
+    /// That is being tested.
+    InTest(Tested),
+    /// That has to be tested.
+    Untested(Tested),
+}
+
+/// A candidate that merges.
+struct Tested {
+    cars: Vec<CarId>,
+    ahead: usize,
+    commit: ObjectId,
+    tree: ObjectId,
+}
+
+impl Tested {
+    fn start(self) -> Action {
+        let Tested { cars, ahead, commit, tree } = self;
+        Action::StartRun { cars, ahead, commit, tree }
+    }
+}
+
+/// What a look at all batches comes to.
+enum Look {
+    /// They were grouped anew: everything has to be looked at again.
+    Regrouped,
+    /// This is what to do.
+    Done(Vec<Action>),
+}
+
+/// Plans the cars of the window, each behind those ahead of it that have not failed. Gives the batches, too.
+pub(super) fn speculate(
+    train: &Train,
+    cars: &[Car],
+    seen: &Observation,
+    policy: &TrainPolicy,
+) -> Result<(Vec<Action>, Vec<Batch>), Wanted> {
+    let ordered = in_order(cars);
+    let mut all = Speculation { train, seen, policy, batches: batches::standing(train, &ordered, policy), ordered };
+    // Every batch is split, joined or put in line a number of times that is bounded by its cars.
+    loop {
+        if let Look::Done(actions) = all.look()? {
+            return Ok((actions, batches::remembered(all.batches)));
+        }
+    }
+}
+
+struct Speculation<'a> {
+    train: &'a Train,
+    seen: &'a Observation,
+    policy: &'a TrainPolicy,
+    ordered: Vec<&'a Car>,
+    batches: Vec<Batch>,
+}
+
+/// What was found while going through the line.
+#[derive(Default)]
+struct Found {
+    /// Those that all that follow are tested behind.
+    stem: Vec<CarId>,
+    /// How many of them are known to pass, from the first on.
+    passed: usize,
+    landing: Vec<Tested>,
+    in_test: Vec<ObjectId>,
+    untested: Vec<Tested>,
+    waits: Vec<Action>,
+}
+
+impl Found {
+    fn wait(&mut self, cars: &[CarId], reason: &str) {
+        self.waits.extend(cars.iter().map(|car| Action::Wait { car: car.clone(), reason: reason.to_owned() }));
+    }
+}
+
+impl<'a> Speculation<'a> {
+    fn look(&mut self) -> Result<Look, Wanted> {
+        let mut found = Found::default();
+        let mut odds = Odds::new(self.train);
+        if let Some(look) = self.look_at_line(&mut found, &mut odds)? {
+            return Ok(look);
+        }
+        if batches::apply(self.policy)
+            && found.landing.is_empty()
+            && let Some(look) = self.look_apart(&mut found, &mut odds)?
+        {
+            return Ok(look);
+        }
+        let mut actions = land(self, &found);
+        let idle = self.train.runs.iter().filter(|run| !found.in_test.contains(&run.commit));
+        actions.extend(idle.map(Action::cancel));
+        let free = self.slots().saturating_sub(found.in_test.len());
+        for (nth, tested) in std::mem::take(&mut found.untested).into_iter().enumerate() {
+            if nth < free {
+                actions.push(tested.start());
+            } else {
+                found.wait(&tested.cars[tested.ahead..], &self.no_slot());
+            }
+        }
+        actions.extend(found.waits);
+        Ok(Look::Done(actions))
+    }
+
+    fn slots(&self) -> usize {
+        if self.policy.slots == 0 { usize::MAX } else { self.policy.slots as usize }
+    }
+
+    fn no_slot(&self) -> String {
+        format!("no more than {} at once, and others go first", counted(self.slots(), "run"))
+    }
+
+    fn car(&self, id: &CarId) -> &'a Car {
+        self.ordered.iter().find(|car| car.id == *id).expect("BUG: batches are of cars that are there")
+    }
+
+    /// Cars that are in no batch yet.
+    fn unbatched(&self) -> Vec<&'a Car> {
+        let is_batched = |car: &&Car| self.batches.iter().any(|batch| batch.cars.contains(&car.id));
+        self.ordered.iter().copied().filter(|car| !is_batched(car)).collect()
+    }
+
+    /// Goes through the line from its head on.
+    fn look_at_line(&mut self, found: &mut Found, odds: &mut Odds) -> Result<Option<Look>, Wanted> {
+        let mut window = usize::MAX;
+        if !batches::apply(self.policy) {
+            window = self.policy.window.of(self.train) as usize;
+            // Whoever is tested alone stands in line.
+            let alone = |car: &&Car| Batch { cars: vec![car.id.clone()], apart: false, tree: None };
+            self.batches = self.ordered.iter().map(alone).collect();
+        }
+        let mut overtakes_nobody = true;
+        for (place, index) in
+            (0..self.batches.len()).filter(|index| !self.batches[*index].apart).enumerate().collect::<Vec<_>>()
+        {
+            let batch = self.batches[index].clone();
+            let standing = if place >= window {
+                Standing::StepAside(format!("it stands behind the window of {}", counted(window, "car")))
+            } else if let Some(first) = self.needs(&batch, &found.stem) {
+                Standing::StepAside(format!("{first}, which it needs, waits too"))
+            } else {
+                self.stand(&batch, &found.stem)?
+            };
+            match standing {
+                // Nothing is ahead of it, and all that is behind it counted on it.
+                Standing::Fail(cause, reason) => return Ok(Some(self.fail(index, cause, reason))),
+                Standing::Breaks(nth) => return Ok(Some(self.take_apart(index, nth))),
+                Standing::StepAside(reason) => {
+                    found.wait(&batch.cars, &reason);
+                    overtakes_nobody &= self.policy.batch.relaxed;
+                    continue;
+                }
+                Standing::Passed(tested) if found.passed == found.stem.len() && overtakes_nobody => {
+                    found.passed = tested.cars.len();
+                    found.landing.push(tested);
+                }
+                Standing::Passed(_) => {
+                    let ahead = named(&found.stem[found.passed..]);
+                    let ahead = if ahead.is_empty() { "what stepped aside" } else { &ahead };
+                    found.wait(&batch.cars, &format!("it passed, and lands after {ahead}"));
+                }
+                Standing::InTest(tested) => {
+                    odds.behind(&batch);
+                    found.wait(&batch.cars, &format!("{} is being tested", tested.commit));
+                    found.in_test.push(tested.commit);
+                }
+                Standing::Untested(tested) => {
+                    odds.behind(&batch);
+                    found.untested.push(tested);
+                }
+            }
+            found.stem.extend(batch.cars);
+        }
+        Ok(None)
+    }
+
+    /// A car that the batch needs and that is neither ahead of it nor in it.
+    fn needs(&self, batch: &Batch, stem: &[CarId]) -> Option<CarId> {
+        let mut needed = batch.cars.iter().flat_map(|id| &self.car(id).after);
+        let is_open = |id: &CarId| self.ordered.iter().any(|car| car.id == *id);
+        needed.find(|first| is_open(first) && !stem.contains(first) && !batch.cars.contains(first)).cloned()
+    }
+
+    /// What becomes of a batch that is of no use on the target alone.
+    fn fail(&mut self, index: usize, cause: EjectCause, reason: String) -> Look {
+        match &self.batches[index].cars[..] {
+            [car] => Look::Done(vec![Action::Eject { car: car.clone(), cause, reason }]),
+            _ => {
+                let halves = batches::halves(&self.batches[index], self.policy.batch.relaxed);
+                self.batches.splice(index..=index, halves);
+                Look::Regrouped
+            }
+        }
+    }
+
+    /// A car leaves its batch, and stands behind it.
+    fn take_apart(&mut self, index: usize, nth: usize) -> Look {
+        let batch = &mut self.batches[index];
+        let car = batch.cars.remove(nth);
+        let alone = Batch { cars: vec![car], apart: batch.apart, tree: None };
+        self.batches.insert(index + 1, alone);
+        Look::Regrouped
+    }
+
+    /// Looks at the batches that are tested by themselves, and groups such cars as are in none as far as runs are free.
+    fn look_apart(&mut self, found: &mut Found, odds: &mut Odds) -> Result<Option<Look>, Wanted> {
+        let mut passed: Vec<(usize, usize)> = Vec::new();
+        let mut again: Vec<usize> = Vec::new();
+        for index in (0..self.batches.len()).filter(|index| self.batches[*index].apart).collect::<Vec<_>>() {
+            let batch = &self.batches[index];
+            let run = self.train.runs.iter().find(|run| Some(&run.tree) == batch.tree.as_ref() && run.ahead == 0);
+            match batch.tree.as_ref().and_then(|tree| self.seen.verdicts.get(tree)) {
+                Some(Verdict::Pass) => passed.push((index, batch.cars.len())),
+                Some(Verdict::Fail) => {
+                    let tree = batch.tree.as_ref().map_or("", ObjectId::as_str);
+                    let reason = format!("its check failed on the tree {tree}");
+                    return Ok(Some(self.fail(index, EjectCause::Failed, reason)));
+                }
+                _ => match run.filter(|_| self.policy.external) {
+                    Some(run) if self.seen.now <= run.started_at.plus(self.policy.timeout) => {
+                        found.wait(&batch.cars.clone(), &format!("{} is being tested", run.commit));
+                        found.in_test.push(run.commit.clone());
+                    }
+                    _ => again.push(index),
+                },
+            }
+        }
+        let mut free = self.slots().saturating_sub(found.in_test.len() + found.untested.len());
+        for index in again {
+            let batch = self.batches[index].clone();
+            if let Some(first) = self.needs(&batch, &[]) {
+                found.wait(&batch.cars, &format!("{first}, which it needs, waits too"));
+                continue;
+            }
+            match self.stand(&batch, &[])? {
+                Standing::Fail(cause, reason) => return Ok(Some(self.fail(index, cause, reason))),
+                Standing::Breaks(nth) => return Ok(Some(self.take_apart(index, nth))),
+                Standing::Passed(tested) => {
+                    self.batches[index].tree = Some(tested.tree);
+                    return Ok(Some(Look::Regrouped));
+                }
+                Standing::Untested(tested) if free > 0 => {
+                    free -= 1;
+                    self.batches[index].tree = Some(tested.tree.clone());
+                    found.untested.push(tested);
+                }
+                Standing::InTest(tested) => {
+                    self.batches[index].tree = Some(tested.tree.clone());
+                    found.wait(&batch.cars, &format!("{} is being tested", tested.commit));
+                    found.in_test.push(tested.commit);
+                }
+                Standing::Untested(_) | Standing::StepAside(_) => found.wait(&batch.cars, &self.no_slot()),
+            }
+        }
+        if found.stem.is_empty()
+            && let Some(look) = self.land_apart(&passed)?
+        {
+            return Ok(Some(look));
+        }
+        if free > 0 && !passed.is_empty() && odds.are_good() {
+            self.put_in_line(&odds.together(&passed, free, self.policy.batch));
+            return Ok(Some(Look::Regrouped));
+        }
+        for (index, _) in &passed {
+            let cars = self.batches[*index].cars.clone();
+            found.wait(&cars, "it passed by itself, and waits for a place in line");
+        }
+        Ok(self.group(found, odds, free))
+    }
+
+    /// Lands what passed by itself where the target still is what it was tested on.
+    fn land_apart(&mut self, passed: &[(usize, usize)]) -> Result<Option<Look>, Wanted> {
+        for (index, _) in passed {
+            let batch = self.batches[*index].clone();
+            if self.needs(&batch, &[]).is_none()
+                && let Standing::Passed(_) = self.stand(&batch, &[])?
+            {
+                self.put_in_line(&[*index]);
+                return Ok(Some(Look::Regrouped));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Puts batches that passed by themselves at the end of the line, together.
+    fn put_in_line(&mut self, chosen: &[usize]) {
+        let mut joined = Batch { cars: Vec::new(), apart: false, tree: None };
+        for index in chosen {
+            joined.cars.extend(self.batches[*index].cars.iter().cloned());
+            joined.tree = joined.tree.or(self.batches[*index].tree.clone());
+        }
+        let order = |id: &CarId| self.ordered.iter().position(|car| car.id == *id);
+        joined.cars.sort_by_key(order);
+        self.batches.retain(|batch| !batch.apart || !joined.cars.contains(&batch.cars[0]));
+        self.insert(joined);
+    }
+
+    /// Puts a batch behind all that are as urgent.
+    fn insert(&mut self, batch: Batch) {
+        let urgency = self.urgency(&batch);
+        let place = self.batches.partition_point(|other| self.urgency(other) <= urgency);
+        self.batches.insert(place, batch);
+    }
+
+    fn urgency(&self, batch: &Batch) -> Priority {
+        batches::urgency(&self.ordered, &batch.cars[0])
+    }
+
+    /// Makes a batch of cars that are in none, where a run is free for it or it has to go first.
+    fn group(&mut self, found: &mut Found, odds: &Odds, free: usize) -> Option<Look> {
+        let waiting = self.unbatched();
+        let first = *waiting.first()?;
+        let in_line = self.batches.iter().find(|batch| !batch.apart).map(|batch| self.urgency(batch));
+        let goes_first = in_line.is_some_and(|in_line| batches::urgency(&self.ordered, &first.id) < in_line);
+        if free == 0 && !goes_first {
+            let waiting: Vec<CarId> = waiting.into_iter().map(|car| car.id.clone()).collect();
+            found.wait(&waiting, &self.no_slot());
+            return None;
+        }
+        let size = odds.size(waiting.len(), free, self.policy.batch);
+        let cars = batches::next(&self.ordered, &waiting, size);
+        // What passes apart is tested again in line: not worth it for a queue that has room there.
+        let apart = self.policy.batch.relaxed && !goes_first && !odds.are_good() && waiting.len() > free;
+        self.insert(Batch { cars, apart, tree: None });
+        Some(Look::Regrouped)
+    }
+
+    /// How the cars of a batch stand behind the cars of `stem`.
+    fn stand(&self, batch: &Batch, stem: &[CarId]) -> Result<Standing, Wanted> {
+        let (train, seen) = (self.train, self.seen);
+        let cars: Vec<CarId> = stem.iter().chain(&batch.cars).cloned().collect();
+        let mut merged = None;
+        for (nth, id) in batch.cars.iter().enumerate() {
+            match seen.candidates.get(&cars[..=stem.len() + nth]).ok_or_else(|| Wanted(cars.clone()))? {
+                Candidate::Clean { commit, tree } => merged = Some((commit.clone(), tree.clone())),
+                Candidate::Conflict { .. } if batch.cars.len() > 1 => return Ok(Standing::Breaks(nth)),
+                Candidate::Conflict { paths } => {
+                    let paths = paths.join(", ");
+                    return Ok(match conflicting(id, stem, seen)? {
+                        _ if stem.is_empty() => {
+                            let reason = format!("it conflicts with {} in {paths}", train.target);
+                            Standing::Fail(EjectCause::Conflict, reason)
+                        }
+                        Some(other) => Standing::StepAside(format!("it conflicts with {other} in {paths}")),
+                        None => Standing::StepAside(format!("it conflicts with {} in {paths}", named(stem))),
+                    });
+                }
+            }
+        }
+        let (commit, tree) = merged.expect("BUG: a batch has cars");
+        let tested = Tested { cars, ahead: stem.len(), commit, tree };
+        let against = |cause, what: String| match stem {
+            [] => Standing::Fail(cause, what),
+            _ => Standing::StepAside(format!("{what}, with {} ahead of it", named(stem))),
+        };
+        let same = |run: &&Run| run.commit == tested.commit || run.tree == tested.tree;
+        let run = train.runs.iter().find(same).filter(|_| self.policy.external);
+        let inconclusive = batch.cars.iter().map(|id| self.car(id).inconclusive).min().unwrap_or(0);
+        Ok(match (seen.verdicts.get(&tested.tree), run) {
+            (Some(Verdict::Pass), _) => Standing::Passed(tested),
+            (Some(Verdict::Fail), _) => against(EjectCause::Failed, format!("its check failed on {}", tested.commit)),
+            _ if inconclusive >= INCONCLUSIVE_MAX => {
+                against(EjectCause::NoVerdict, format!("its check gave no verdict {inconclusive} times"))
+            }
+            // Behind others it is given the time that they take.
+            (_, Some(run)) if stem.is_empty() && seen.now > run.started_at.plus(self.policy.timeout) => {
+                let (commit, timeout) = (&tested.commit, self.policy.timeout);
+                against(EjectCause::NoVerdict, format!("there was no verdict on {commit} within {timeout}"))
+            }
+            (_, Some(run)) => Standing::InTest(Tested { commit: run.commit.clone(), ..tested }),
+            (_, None) => Standing::Untested(tested),
+        })
+    }
+}
+
+/// What lands the cars that passed, with nothing undecided ahead of them, by one move of the target.
+fn land(all: &Speculation<'_>, found: &Found) -> Vec<Action> {
+    let Some(last) = found.landing.last() else { return Vec::new() };
+    let known = found.landing.iter().filter(|tested| {
+        let tree = tested.cars.last().and_then(|id| all.car(id).tested_tree.as_ref());
+        tree != Some(&tested.tree)
+    });
+    let mut actions: Vec<Action> = known
+        .map(|Tested { cars, commit, tree, .. }| Action::ReuseVerdict {
+            cars: cars.clone(),
+            commit: commit.clone(),
+            tree: tree.clone(),
+            verdict: Verdict::Pass,
+        })
+        .collect();
+    actions.push(Action::Land {
+        cars: last.cars.clone(),
+        from: all.seen.base.clone(),
+        to: last.commit.clone(),
+        tree: Some(last.tree.clone()),
+    });
+    actions
+}
+
+/// The car of `stem` that `car` conflicts with, where one alone is enough for that.
+fn conflicting<'s>(car: &CarId, stem: &'s [CarId], seen: &Observation) -> Result<Option<&'s CarId>, Wanted> {
+    for other in stem {
+        let (alone, both) = (vec![other.clone()], vec![other.clone(), car.clone()]);
+        // One that does not merge by itself needs others that are ahead of it.
+        if let Candidate::Clean { .. } = built(seen, &alone)?
+            && let Candidate::Conflict { .. } = built(seen, &both)?
+        {
+            return Ok(Some(other));
+        }
+    }
+    Ok(None)
+}
+
+fn built<'o>(seen: &'o Observation, cars: &[CarId]) -> Result<&'o Candidate, Wanted> {
+    seen.candidates.get(cars).ok_or_else(|| Wanted(cars.to_vec()))
+}
+
+fn named(cars: &[CarId]) -> String {
+    cars.iter().map(CarId::as_str).collect::<Vec<_>>().join(", ")
+}
+
+fn counted(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
+}
