@@ -11,7 +11,8 @@ use super::{Context, tasks, view};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::planner::{Action, in_order};
-use crate::domain::{Branch, Command, Outcome, Refusal, Train};
+use crate::domain::train::Freeze;
+use crate::domain::{Branch, Command, Outcome, Priority, Refusal, Train};
 use crate::engine::{Pass, PassEvent, PassReport};
 use crate::ledger::Pace;
 
@@ -47,11 +48,14 @@ enum Verb {
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Start and land nothing until it is resumed
+    /// Start and land nothing until it is resumed; or nothing that is not urgent
     Pause {
         /// Why
         #[arg(long, default_value = "paused by hand")]
         reason: String,
+        /// Stop only cars that are less urgent than this, and those that need one
+        #[arg(long, value_name = "p0|p1|p2", value_parser = freeze_line)]
+        below: Option<Priority>,
     },
     /// Go on
     Resume,
@@ -65,7 +69,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
     match &args.verb {
         Some(Verb::Status) => status(context, &target),
         Some(Verb::Eject { car, reason }) => eject(context, target, car, reason.as_deref()),
-        Some(Verb::Pause { reason }) => change(context, Command::Pause { target, reason: reason.clone() }, "Paused"),
+        Some(Verb::Pause { reason, below }) => {
+            change(context, Command::Pause { target, reason: reason.clone(), below: *below }, "Paused")
+        }
         Some(Verb::Resume) => change(context, Command::Resume { target }, "Resumed"),
         None if args.watch => watch(context, &target),
         None => one_pass(context, &target, args.dry_run),
@@ -132,6 +138,9 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
     if let Some(reason) = &train.paused {
         text.push_str(&format!("The train for {target} is paused: {reason}\n"));
     }
+    if let Some(Freeze { below, reason }) = &train.frozen {
+        text.push_str(&format!("The train for {target} is paused below {below}: {reason}\n"));
+    }
     for (place, car) in ordered.iter().enumerate() {
         let commit = view::short(car.commit.as_str());
         text.push_str(&format!(
@@ -151,6 +160,7 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
         "base": train.landed_to.as_ref().map(|id| id.as_str()),
         "window": window,
         "paused": train.paused,
+        "frozen": view::freeze(&train),
         "cars": ordered.iter().map(|car| view::car(car)).collect::<Vec<_>>(),
         "runs": train.runs.iter().map(view::run).collect::<Vec<_>>(),
         "actions": [],
@@ -178,6 +188,14 @@ fn eject(context: &Context, target: Branch, car: &str, reason: Option<&str>) -> 
     }
     let ids: Vec<&str> = cars.iter().map(|id| id.as_str()).collect();
     Ok(Reply::new(json!({ "ejected": ids }), format!("Ejected {}\n", ids.join(", "))))
+}
+
+/// A priority that something is less urgent than.
+fn freeze_line(text: &str) -> Result<Priority, String> {
+    match tasks::priority(text)? {
+        Priority::P3 => Err("nothing is less urgent than p3: use p0, p1 or p2".to_owned()),
+        below => Ok(below),
+    }
 }
 
 fn change(context: &Context, command: Command, word: &str) -> Result<Reply, CliError> {

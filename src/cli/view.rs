@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::domain::claim::Claim;
 use crate::domain::planner::Action;
-use crate::domain::{Car, Run, Summary, Task, Team};
+use crate::domain::{Car, Run, Summary, Task, Team, Train};
 
 /// Text that is safe on a terminal: control characters and those that reorder text are escaped.
 pub(super) fn clean(text: &str) -> String {
@@ -100,6 +100,14 @@ pub(super) fn car(car: &Car) -> Value {
         "after": car.after.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
         "landed_as": car.landed_as.as_ref().map(|id| id.as_str()),
     })
+}
+
+/// What a train holds back; null where it holds back nothing, or everything.
+pub(super) fn freeze(train: &Train) -> Value {
+    train
+        .frozen
+        .as_ref()
+        .map_or(Value::Null, |freeze| json!({ "below": freeze.below.as_str(), "reason": freeze.reason }))
 }
 
 /// A run.

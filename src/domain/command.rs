@@ -291,12 +291,15 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         window: Option<u32>,
     },
-    /// Stop a train from starting and landing anything.
+    /// Stop a train from starting and landing anything, or what is not urgent.
     Pause {
         /// The train.
         target: Branch,
         /// Why.
         reason: String,
+        /// Stop only what is less urgent than this; `None`: everything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        below: Option<Priority>,
     },
     /// Let a train go on.
     Resume {
@@ -567,7 +570,10 @@ impl Operation {
             (Command::Eject { target, reason, .. }, Outcome::Ejected { cars: left }) => {
                 format!("eject {} from {target} by {by}: {reason}", cars(left))
             }
-            (Command::Pause { target, reason }, _) => format!("pause {target} by {by}: {reason}"),
+            (Command::Pause { target, reason, below: None }, _) => format!("pause {target} by {by}: {reason}"),
+            (Command::Pause { target, reason, below: Some(below) }, _) => {
+                format!("pause {target} below {below} by {by}: {reason}")
+            }
             (Command::Resume { target }, _) => format!("resume {target} by {by}"),
             (Command::StartRun { target, run }, _) => {
                 format!("run {} on {target} by {by}, {}", cars(&run.cars), run.commit)

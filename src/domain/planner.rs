@@ -12,6 +12,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::EjectCause;
+use super::holds::held_back;
 use super::{Car, CarId, ObjectId, Run, Seconds, Timestamp, Train, Verdict};
 
 /// How often a test may end without a verdict before its car is ejected.
@@ -199,8 +200,13 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
     if !plan.actions.is_empty() {
         return plan;
     }
-    match speculate(train, cars, seen, policy) {
-        Ok(actions) => Plan { actions, wanted: None },
+    let held = held_back(train, cars);
+    let going: Vec<Car> = cars.iter().filter(|car| !held.contains_key(&car.id)).cloned().collect();
+    match speculate(train, &going, seen, policy) {
+        Ok(mut actions) => {
+            actions.extend(held.into_iter().map(|(car, reason)| Action::Wait { car: car.clone(), reason }));
+            Plan { actions, wanted: None }
+        }
         Err(Wanted(cars)) => Plan { actions: Vec::new(), wanted: Some(cars) },
     }
 }

@@ -17,6 +17,9 @@ pub struct Train {
     /// Why nothing starts or lands for now, when somebody paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// What waits for now, when somebody stopped only what is less urgent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Freeze>,
     /// Where the target was after the last landing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landed_to: Option<ObjectId>,
@@ -34,8 +37,27 @@ pub struct Train {
 impl Train {
     /// A train without cars.
     pub fn new(target: Branch) -> Train {
-        Train { target, next_position: 1, paused: None, landed_to: None, landing: None, runs: Vec::new(), window: None }
+        Train {
+            target,
+            next_position: 1,
+            paused: None,
+            frozen: None,
+            landed_to: None,
+            landing: None,
+            runs: Vec::new(),
+            window: None,
+        }
     }
+}
+
+/// A pause for what is not urgent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Freeze {
+    /// Cars of this priority, and more urgent ones, go on.
+    pub below: Priority,
+    /// Why the others do not.
+    pub reason: String,
 }
 
 /// A write-ahead record: the target is about to be moved.

@@ -32,6 +32,7 @@ const BOARD: &[Verb] = &[
     // The same as before, and yet another request: the answer to that is not the answer to this.
     verb(&["lock", "docs/**"]),
     verb(&["merge-train", "pause"]),
+    verb(&["merge-train", "pause", "--below", "p1"]),
     verb(&["merge-train", "resume"]),
     verb(&["memory", "add", "No FIXME lands", "--kind", "convention"]),
     verb(&["team", "remove", "core"]),

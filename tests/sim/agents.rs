@@ -207,7 +207,7 @@ impl Actor {
             85..87 => Command::Block { task, reason },
             87..90 => Command::Unblock { task },
             90..91 => Command::Release { task, fence: None, reason: None, force: true },
-            91..92 => Command::Pause { target: target(), reason },
+            91..92 => Command::Pause { target: target(), reason, below: world.percent(50).then_some(Priority::P1) },
             92..94 => Command::Resume { target: target() },
             94..95 => Command::AddTeam(Team {
                 name: TeamName::parse("red").expect("a name"),

@@ -6,6 +6,7 @@ use super::{Ruling, become_state, claim_of, close, counters, kept_reason, own_cl
 use crate::domain::board::{Board, Draft};
 use crate::domain::claim::{Fence, Grant, Lease};
 use crate::domain::command::EjectCause;
+use crate::domain::holds::why_held;
 use crate::domain::train::{CarTask, Landing, OUTPUT_BYTES_MAX, Run};
 use crate::domain::{
     Branch, Car, CarId, CarState, Command, ObjectId, Operation, Outcome, Priority, Refusal, Seconds, Stop, Task,
@@ -286,17 +287,6 @@ pub(super) fn withdraw_task<B: Board>(
     Ok(())
 }
 
-pub(super) fn pause<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, reason: Option<&String>) -> Ruling<B::Fault> {
-    let mut train = draft.train(target)?.unwrap_or_else(|| Train::new(target.clone()));
-    let wanted = reason.map(|reason| kept_reason(reason));
-    let changed = train.paused.is_some() != wanted.is_some();
-    if changed {
-        train.paused = wanted;
-        draft.put_train(train);
-    }
-    Ok(Outcome::Train { changed })
-}
-
 pub(super) fn start_run<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, run: &Run) -> Ruling<B::Fault> {
     let mut train = known_train(draft, target)?;
     let changed = begin_run(draft, &mut train, run)?;
@@ -336,6 +326,7 @@ fn begin_run<B: Board>(draft: &mut Draft<'_, B>, train: &mut Train, run: &Run) -
     check_not_paused(train)?;
     for id in &run.cars {
         let mut car = open_car(draft, &train.target, id)?;
+        check_not_held(train, &car)?;
         if run.tested().contains(id) {
             car.state = CarState::Testing;
             car.tested_tree = Some(run.tree.clone());
@@ -511,6 +502,13 @@ fn check_not_paused<F>(train: &Train) -> Result<(), Stop<F>> {
     }
 }
 
+fn check_not_held<F>(train: &Train, car: &Car) -> Result<(), Stop<F>> {
+    match why_held(train, car) {
+        Some(reason) => Err(Stop::Refused(Refusal::TrainChanged(format!("{} waits: {reason}", car.id)))),
+        None => Ok(()),
+    }
+}
+
 /// Forgets runs. Cars that nobody tests any more wait again.
 fn drop_runs<B: Board>(
     draft: &mut Draft<'_, B>,
@@ -549,6 +547,10 @@ fn may_land<B: Board>(
     }
     for (nth, id) in cars.iter().enumerate() {
         let car = open_car(draft, &train.target, id)?;
+        if tree.is_some() {
+            // What is on the target already can only be noted.
+            check_not_held(train, &car)?;
+        }
         if commits.get(nth) != Some(&car.commit) && !planted::is(Bug::CommitUncheckedAtLanding) {
             return changed(format!("{id} was submitted again, as {}", car.commit));
         }

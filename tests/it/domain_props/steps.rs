@@ -268,7 +268,11 @@ impl World {
                 return None;
             }
             Verb::Pause => match a < 100 {
-                true => Command::Pause { target, reason: reason() },
+                true => Command::Pause {
+                    target,
+                    reason: reason(),
+                    below: (c < 128).then(|| Priority::ALL[usize::from(c % 3)]),
+                },
                 false => Command::Resume { target },
             },
             Verb::Eject | Verb::StartRun | Verb::Verdict | Verb::Announce | Verb::Abandon | Verb::Land => {

@@ -8,7 +8,7 @@ use git_scrum::domain::board::{Changes, Counters};
 use git_scrum::domain::claim::{Lease, Overdue};
 use git_scrum::domain::command::{EjectCause, NewTask, SubmittedTask, TaskEdit};
 use git_scrum::domain::memory::{Entry, MemoryKind};
-use git_scrum::domain::train::{CarTask, Landing};
+use git_scrum::domain::train::{CarTask, Freeze, Landing};
 use git_scrum::domain::{
     Branch, Car, CarState, Claim, Command, Fence, Grant, LockMode, ObjectId, Operation, Outcome, PathLock, Priority,
     Run, RunState, Seconds, Size, Summary, Task, TaskId, TaskState, Team, Timestamp, Train, Verdict, VerdictRecord,
@@ -147,6 +147,7 @@ fn train() -> Train {
         target: id("release/1.0"),
         next_position: 9,
         paused: Some("until Monday".into()),
+        frozen: None,
         landed_to: Some(object('b')),
         landing: Some(landing),
         runs: vec![run(), Run { cars: ids(&["waits"]), ..run() }],
@@ -423,7 +424,16 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
             },
             Outcome::Ejected { cars: ids(&["101", "102"]) },
         ),
-        ("pause", Command::Pause { target: target(), reason: "release".into() }, Outcome::Train { changed: true }),
+        (
+            "pause",
+            Command::Pause { target: target(), reason: "release".into(), below: None },
+            Outcome::Train { changed: true },
+        ),
+        (
+            "pause-more",
+            Command::Pause { target: target(), reason: "release".into(), below: Some(Priority::P1) },
+            Outcome::Train { changed: true },
+        ),
         ("resume", Command::Resume { target: target() }, Outcome::Train { changed: false }),
         ("start-run", Command::StartRun { target: target(), run: run() }, Outcome::Train { changed: true }),
         (
@@ -538,6 +548,14 @@ pub fn least_board() -> Changes {
     changes.teams.insert(id("beta"), Some(Team::generalist(id("beta"))));
     changes.verdicts.insert(least_verdict().tree, least_verdict());
     changes
+}
+
+/// A board whose train lands only what is urgent.
+pub fn frozen_board() -> Changes {
+    let freeze = Freeze { below: Priority::P1, reason: "release day".into() };
+    let train = Train { frozen: Some(freeze), ..Train::new(id("main")) };
+    let counters = Counters { target: id("main"), fence: Fence(0), seq: 0, numbered: 0 };
+    board_of(counters, vec![], vec![], train, vec![least_car()])
 }
 
 /// An operation that was applied.

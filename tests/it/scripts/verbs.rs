@@ -53,7 +53,10 @@ impl World {
             "team" => team(words)?,
             "submit" => self.submit(words)?,
             "eject" => self.eject(words)?,
-            "pause" => Command::Pause { target: target(words)?, reason: reason(words)? },
+            "pause" => {
+                let below = words.option::<String>("--below")?.map(|word| priority(&word)).transpose()?;
+                Command::Pause { target: target(words)?, reason: reason(words)?, below }
+            }
             "resume" => Command::Resume { target: target(words)? },
             "start-run" => self.start_run(words)?,
             "verdict" => self.verdict(words)?,

@@ -166,6 +166,7 @@ impl World {
         let Some(train) = train else { return vec![format!("no train for {target}")] };
         let mut lines = Vec::new();
         lines.extend(train.paused.as_ref().map(|reason| format!("paused: {reason}")));
+        lines.extend(train.frozen.as_ref().map(|freeze| format!("paused below {}: {}", freeze.below, freeze.reason)));
         lines.extend(train.landed_to.as_ref().map(|to| format!("landed to {to}")));
         lines.extend(train.landing.as_ref().map(|l| format!("landing {}, from {} to {}", list(&l.cars), l.from, l.to)));
         let Ok(open) = self.board.open_cars(target);
