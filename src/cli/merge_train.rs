@@ -48,6 +48,11 @@ enum Verb {
         #[arg(long)]
         reason: Option<String>,
     },
+    /// Put a car first, with the cars it needs
+    Promote {
+        /// The car
+        car: String,
+    },
     /// Start and land nothing until it is resumed; or nothing that is not urgent
     Pause {
         /// Why
@@ -69,6 +74,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
     match &args.verb {
         Some(Verb::Status) => status(context, &target),
         Some(Verb::Eject { car, reason }) => eject(context, target, car, reason.as_deref()),
+        Some(Verb::Promote { car }) => promote(context, target, car),
         Some(Verb::Pause { reason, below }) => {
             change(context, Command::Pause { target, reason: reason.clone(), below: *below }, "Paused")
         }
@@ -188,6 +194,22 @@ fn eject(context: &Context, target: Branch, car: &str, reason: Option<&str>) -> 
     }
     let ids: Vec<&str> = cars.iter().map(|id| id.as_str()).collect();
     Ok(Reply::new(json!({ "ejected": ids }), format!("Ejected {}\n", ids.join(", "))))
+}
+
+fn promote(context: &Context, target: Branch, car: &str) -> Result<Reply, CliError> {
+    let command = Command::Promote { target: target.clone(), car: tasks::parse(car)? };
+    let Outcome::Promoted { cars, changed } = context.board()?.ask(command)?.outcome else {
+        unreachable!("BUG: a promotion was asked for")
+    };
+    let ids: Vec<&str> = cars.iter().map(|id| id.as_str()).collect();
+    let words = if changed { "goes first" } else { "goes first already" };
+    let needs = match ids.split_last() {
+        Some((_, needs)) if !needs.is_empty() => format!(", after {}, which it needs", needs.join(", ")),
+        _ => String::new(),
+    };
+    let text = format!("{car} {words} in the train for {target}{needs}\n");
+    let data = json!({ "target": target.as_str(), "promoted": ids, "changed": changed });
+    Ok(Reply::new(data, view::clean(&text)))
 }
 
 /// A priority that something is less urgent than.

@@ -306,6 +306,13 @@ pub enum Command {
         /// The train.
         target: Branch,
     },
+    /// Put a car first, with the cars it needs.
+    Promote {
+        /// The train.
+        target: Branch,
+        /// The car.
+        car: CarId,
+    },
     /// Ask for a test.
     StartRun {
         /// The train.
@@ -466,6 +473,13 @@ pub enum Outcome {
         /// Which: the one that was named, and those that need it.
         cars: Vec<CarId>,
     },
+    /// Cars go first.
+    Promoted {
+        /// Which, in the order in which they land: those that the named one needs, and itself.
+        cars: Vec<CarId>,
+        /// Whether anything changed.
+        changed: bool,
+    },
     /// A train was changed, or was as asked already.
     Train {
         /// Whether anything changed.
@@ -517,6 +531,7 @@ impl Command {
             Command::Eject { .. } => "eject",
             Command::Pause { .. } => "pause",
             Command::Resume { .. } => "resume",
+            Command::Promote { .. } => "promote",
             Command::StartRun { .. } => "run",
             Command::ChangeRuns { .. } => "runs",
             Command::Verdict { .. } => "verdict",
@@ -575,6 +590,9 @@ impl Operation {
                 format!("pause {target} below {below} by {by}: {reason}")
             }
             (Command::Resume { target }, _) => format!("resume {target} by {by}"),
+            (Command::Promote { target, .. }, Outcome::Promoted { cars: first, .. }) => {
+                format!("promote {} on {target} by {by}", cars(first))
+            }
             (Command::StartRun { target, run }, _) => {
                 format!("run {} on {target} by {by}, {}", cars(&run.cars), run.commit)
             }

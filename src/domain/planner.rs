@@ -9,6 +9,7 @@
 //! non-failing car ahead, of Zuul's dependent pipelines). Only a car that fails on the tip of the target is ejected.
 //! A window of one car is the serial train.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::EjectCause;
@@ -211,10 +212,11 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
     }
 }
 
-/// Cars in the order in which they land: the most urgent first, then by position, but each after those it needs.
+/// Cars in the order in which they land: those that were put first, the most urgent, then by position; but each after
+/// those it needs.
 pub fn in_order(cars: &[Car]) -> Vec<&Car> {
     let mut left: Vec<&Car> = cars.iter().collect();
-    left.sort_by_key(|car| (car.priority, car.position));
+    left.sort_by_key(|car| (Reverse(car.promoted), car.priority, car.position));
     let mut ordered: Vec<&Car> = Vec::with_capacity(left.len());
     while !left.is_empty() {
         let waits = |car: &&Car, left: &[&Car]| left.iter().any(|other| car.after.contains(&other.id));

@@ -97,6 +97,9 @@ pub struct Car {
     pub priority: Priority,
     /// Its place in the queue among cars of its priority.
     pub position: u64,
+    /// How lately it was put first: of all cars the one with the highest number goes first. 0: never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub promoted: u32,
     /// Cars that must land before it, and with which it leaves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<CarId>,

@@ -81,6 +81,8 @@ const SUBMISSIONS: &[Verb] = &[
     verb(&["merge-train", "eject", "one"]),
     verb_at("one", &["submit"]),
     verb(&["submit", "--branch", "feature/x", "--after", "one"]),
+    verb(&["submit", "--branch", "feature/y"]),
+    verb(&["merge-train", "promote", "feature/y"]),
 ];
 
 const PASS: &[Verb] = &[verb(&["merge-train", "--once"])];
@@ -149,6 +151,7 @@ fn submissions(setting: Setting) {
     let prepared = Scene::usual(setting, |scene| {
         scene.ok(&["init"]);
         scene.branch("feature/x", "x");
+        scene.branch("feature/y", "y");
         scene.work_on("one", "one");
     });
     prepared.inspect(|scene| scene.sweep(SUBMISSIONS));

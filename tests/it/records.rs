@@ -32,7 +32,9 @@ use git_scrum::record::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use values::{at, entry, frozen_board, id, least_board, least_entry, looked, operations, recorded, whole_board};
+use values::{
+    at, entry, frozen_board, id, least_board, least_entry, looked, operations, promoted_board, recorded, whole_board,
+};
 
 /// What a ledger holds: the text of every record, by key.
 type Records = BTreeMap<String, Vec<u8>>;
@@ -120,8 +122,13 @@ fn golden(ledger: &str, written: &Records) -> Held {
 }
 
 /// Every golden board.
-fn boards() -> [(&'static str, Changes); 3] {
-    [("board-whole", whole_board()), ("board-least", least_board()), ("board-frozen", frozen_board())]
+fn boards() -> [(&'static str, Changes); 4] {
+    [
+        ("board-whole", whole_board()),
+        ("board-least", least_board()),
+        ("board-frozen", frozen_board()),
+        ("board-promoted", promoted_board()),
+    ]
 }
 
 #[test]
@@ -279,6 +286,7 @@ fn command_word(command: &Command) -> &'static str {
         Command::Eject { .. } => "eject",
         Command::Pause { .. } => "pause",
         Command::Resume { .. } => "resume",
+        Command::Promote { .. } => "promote",
         Command::StartRun { .. } => "start-run",
         Command::ChangeRuns { .. } => "change-runs",
         Command::Verdict { .. } => "verdict",
@@ -287,7 +295,7 @@ fn command_word(command: &Command) -> &'static str {
         Command::Land { .. } => "land",
     }
 }
-const COMMANDS: usize = 26;
+const COMMANDS: usize = 27;
 
 /// The same for outcomes.
 fn outcome_word(outcome: &Outcome) -> &'static str {
@@ -304,13 +312,14 @@ fn outcome_word(outcome: &Outcome) -> &'static str {
         Outcome::Team { .. } => "team",
         Outcome::Submitted { .. } => "submitted",
         Outcome::Ejected { .. } => "ejected",
+        Outcome::Promoted { .. } => "promoted",
         Outcome::Train { .. } => "train",
         Outcome::Runs { .. } => "runs",
         Outcome::Verdict { .. } => "verdict",
         Outcome::Landed { .. } => "landed",
     }
 }
-const OUTCOMES: usize = 16;
+const OUTCOMES: usize = 17;
 
 #[test]
 fn words_on_the_wire_stay_what_they_are() {

@@ -51,3 +51,34 @@ fn a_freeze_gives_up_what_is_being_tested_and_ends_without_a_trace() {
     yard.settle(|_| false);
     yard.end("B A", &["B", "A B", "A B"], 1);
 }
+
+#[test]
+fn what_is_promoted_goes_first_and_a_test_of_a_tree_that_is_still_wanted_goes_on() {
+    let mut yard = Yard::new("");
+    yard.submit("A B H");
+    yard.tick();
+    assert_eq!(yard.started, ["A", "A B", "A B H"]);
+    let promoted = tell(&yard, &["merge-train", "promote", "H"]);
+    assert_eq!(texts(&promoted["promoted"], None), ["H"]);
+    yard.tick();
+    assert_eq!(yard.cancelled, ["A", "A B"]);
+    assert_eq!(yard.started[3..], ["H", "A H"]);
+    yard.hear("pass", "A B H");
+    assert_eq!(yard.hear("pass", "H"), ["land H"]);
+    assert_eq!(yard.hear("pass", "A H"), ["land A B"]);
+    yard.end("H A B", &["A", "A B", "A B H", "H", "A H"], 2);
+}
+
+#[test]
+fn what_a_promoted_car_needs_goes_before_it() {
+    let mut yard = Yard::new("slots = 1\n");
+    submit(&yard, "A", &["--priority", "p0"]);
+    submit(&yard, "B", &["--priority", "p3"]);
+    submit(&yard, "H", &["--after", "B"]);
+    let promoted = tell(&yard, &["merge-train", "promote", "H"]);
+    assert_eq!(texts(&promoted["promoted"], None), ["B", "H"]);
+    assert_eq!(tell(&yard, &["merge-train", "promote", "H"])["changed"], false);
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("B H A", &["B", "B H", "A B H"], 0);
+}

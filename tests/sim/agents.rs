@@ -208,7 +208,8 @@ impl Actor {
             87..90 => Command::Unblock { task },
             90..91 => Command::Release { task, fence: None, reason: None, force: true },
             91..92 => Command::Pause { target: target(), reason, below: world.percent(50).then_some(Priority::P1) },
-            92..94 => Command::Resume { target: target() },
+            92..93 => Command::Promote { target: target(), car: CarId::from(&task) },
+            93..94 => Command::Resume { target: target() },
             94..95 => Command::AddTeam(Team {
                 name: TeamName::parse("red").expect("a name"),
                 labels: Vec::new(),

@@ -56,6 +56,7 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         title: kept_reason(title).chars().take(200).collect(),
         priority: urgency.unwrap_or(Priority::default()),
         position,
+        promoted: 0,
         after: still_open,
         state: CarState::Queued,
         reason: None,

@@ -1,9 +1,12 @@
-//! What people tell a train: to pause, to freeze what is less urgent, to go on.
+//! What people tell a train: to pause, to freeze what is less urgent, to go on, and what goes first.
+
+use std::collections::BTreeSet;
 
 use super::{Ruling, kept_reason};
 use crate::domain::board::{Board, Draft};
+use crate::domain::planner::in_order;
 use crate::domain::train::Freeze;
-use crate::domain::{Branch, Outcome, Priority, Train};
+use crate::domain::{Branch, Car, CarId, CarState, Outcome, Priority, Refusal, Stop, Train};
 
 /// Stops a train; or, with a priority, only what is less urgent than that. A pause that holds already keeps its reason.
 pub(super) fn pause<B: Board>(
@@ -37,4 +40,61 @@ pub(super) fn resume<B: Board>(draft: &mut Draft<'_, B>, target: &Branch) -> Rul
         draft.put_train(train);
     }
     Ok(Outcome::Train { changed })
+}
+
+/// Puts a car first, and the cars it needs before it.
+pub(super) fn promote<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, id: &CarId) -> Ruling<B::Fault> {
+    let cars = draft.open_cars(target)?;
+    if !cars.iter().any(|car| car.id == *id) {
+        return Err(Stop::Refused(Refusal::NoSuchCar(id.clone())));
+    }
+    let needed = with_needed(&cars, id);
+    let chosen: Vec<Car> = cars.iter().filter(|car| needed.contains(&car.id)).cloned().collect();
+    let first: Vec<CarId> = in_order(&chosen).into_iter().map(|car| car.id.clone()).collect();
+    let changed = !in_order(&cars).into_iter().map(|car| &car.id).take(first.len()).eq(&first);
+    if changed {
+        let highest = cars.iter().map(|car| car.promoted).max().unwrap_or_default();
+        for mut car in chosen {
+            car.promoted = highest.saturating_add(1);
+            draft.put_car(car);
+        }
+        name_runs_anew(draft, target)?;
+    }
+    Ok(Outcome::Promoted { cars: first, changed })
+}
+
+/// A car and all that it needs, near and far.
+fn with_needed<'c>(cars: &'c [Car], id: &'c CarId) -> BTreeSet<&'c CarId> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![id];
+    while let Some(next) = open.pop() {
+        if let Some(car) = cars.iter().find(|car| car.id == *next)
+            && found.insert(&car.id)
+        {
+            open.extend(&car.after);
+        }
+    }
+    found
+}
+
+/// Names the cars of each run in the order in which they land now. What is tested is a tree: where the cars make the
+/// same one in the new order, the run is still of use, for the last of them. Where they do not, the next pass gives it
+/// up.
+fn name_runs_anew<B: Board>(draft: &mut Draft<'_, B>, target: &Branch) -> Result<(), Stop<B::Fault>> {
+    let Some(mut train) = draft.train(target)?.filter(|train| !train.runs.is_empty()) else { return Ok(()) };
+    let cars = draft.open_cars(target)?;
+    let order: Vec<CarId> = in_order(&cars).into_iter().map(|car| car.id.clone()).collect();
+    for run in &mut train.runs {
+        run.cars.sort_by_key(|id| order.iter().position(|other| other == id));
+    }
+    for mut car in cars {
+        let tested = train.runs.iter().any(|run| run.tested().contains(&car.id));
+        let state = if tested { CarState::Testing } else { CarState::Queued };
+        if state != car.state {
+            car.state = state;
+            draft.put_car(car);
+        }
+    }
+    draft.put_train(train);
+    Ok(())
 }

@@ -45,6 +45,7 @@ enum Verb {
     Look,
     Eject,
     Pause,
+    Promote,
     StartRun,
     Verdict,
     Announce,
@@ -53,7 +54,7 @@ enum Verb {
 }
 
 /// How often each verb comes, compared with the others.
-const VERBS: [(u32, Verb); 26] = [
+const VERBS: [(u32, Verb); 27] = [
     (8, Verb::Add),
     (5, Verb::Edit),
     (2, Verb::Cancel),
@@ -75,6 +76,7 @@ const VERBS: [(u32, Verb); 26] = [
     (8, Verb::Look),
     (5, Verb::Eject),
     (2, Verb::Pause),
+    (3, Verb::Promote),
     (6, Verb::StartRun),
     (9, Verb::Verdict),
     (4, Verb::Announce),
@@ -275,6 +277,11 @@ impl World {
                 },
                 false => Command::Resume { target },
             },
+            Verb::Promote => {
+                let ids = self.board.cars().filter(|car| car.target == target && (car.state.is_open() || c > 220));
+                let ids: Vec<&CarId> = ids.map(|car| &car.id).collect();
+                Command::Promote { car: (*pick(&ids, a)?).clone(), target }
+            }
             Verb::Eject | Verb::StartRun | Verb::Verdict | Verb::Announce | Verb::Abandon | Verb::Land => {
                 return self.pass(step, target).map(|command| (by, command));
             }

@@ -165,6 +165,7 @@ fn car() -> Car {
         title: AWKWARD.into(),
         priority: Priority::P1,
         position: 8,
+        promoted: 0,
         after: ids(&["101", "Feature/ü"]),
         state: CarState::Ejected,
         reason: Some("its check failed on c".into()),
@@ -186,6 +187,7 @@ fn least_car() -> Car {
         title: "Work".into(),
         priority: Priority::P3,
         position: 1,
+        promoted: 0,
         after: vec![],
         state: CarState::Queued,
         reason: None,
@@ -435,6 +437,11 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
             Outcome::Train { changed: true },
         ),
         ("resume", Command::Resume { target: target() }, Outcome::Train { changed: false }),
+        (
+            "promote",
+            Command::Promote { target: target(), car: id("102") },
+            Outcome::Promoted { cars: ids(&["101", "102"]), changed: true },
+        ),
         ("start-run", Command::StartRun { target: target(), run: run() }, Outcome::Train { changed: true }),
         (
             "change-runs",
@@ -553,9 +560,17 @@ pub fn least_board() -> Changes {
 /// A board whose train lands only what is urgent.
 pub fn frozen_board() -> Changes {
     let freeze = Freeze { below: Priority::P1, reason: "release day".into() };
-    let train = Train { frozen: Some(freeze), ..Train::new(id("main")) };
+    board_of_car(Train { frozen: Some(freeze), ..Train::new(id("main")) }, least_car())
+}
+
+/// A board with a car that was put first.
+pub fn promoted_board() -> Changes {
+    board_of_car(Train::new(id("main")), Car { promoted: 2, ..least_car() })
+}
+
+fn board_of_car(train: Train, car: Car) -> Changes {
     let counters = Counters { target: id("main"), fence: Fence(0), seq: 0, numbered: 0 };
-    board_of(counters, vec![], vec![], train, vec![least_car()])
+    board_of(counters, vec![], vec![], train, vec![car])
 }
 
 /// An operation that was applied.

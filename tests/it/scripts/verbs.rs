@@ -57,6 +57,7 @@ impl World {
                 let below = words.option::<String>("--below")?.map(|word| priority(&word)).transpose()?;
                 Command::Pause { target: target(words)?, reason: reason(words)?, below }
             }
+            "promote" => Command::Promote { target: target(words)?, car: words.next("car")? },
             "resume" => Command::Resume { target: target(words)? },
             "start-run" => self.start_run(words)?,
             "verdict" => self.verdict(words)?,

@@ -118,6 +118,9 @@ fn grant(grant: &Grant) -> String {
 
 fn car(car: &Car) -> String {
     let mut line = format!("{} {} {} at {}, {}", car.id, car.state, car.priority, car.position, car.commit);
+    if car.promoted > 0 {
+        line.push_str(&format!(", promoted {}", car.promoted));
+    }
     if let Some(of) = &car.task {
         line.push_str(&format!(", fence {}", of.fence));
     }
