@@ -299,6 +299,11 @@ impl From<Refusal> for CliError {
                     .with("car", car.to_string())
                     .with("commit", commit.to_string())
             }
+            Refusal::OwnCar(car) => {
+                let message = format!("you submitted {car} yourself: somebody else has to approve of it");
+                CliError::new(exit::FORBIDDEN, "own-car", message, format!("ask another to: git scrum approve {car}"))
+                    .with("car", car.to_string())
+            }
             Refusal::TrainChanged(what) => {
                 CliError::new(exit::NO, "train-changed", what, "git scrum merge-train status")
             }

@@ -198,7 +198,7 @@ fn eject(context: &Context, target: Branch, car: &str, reason: Option<&str>) -> 
 
 fn promote(context: &Context, target: Branch, car: &str) -> Result<Reply, CliError> {
     let command = Command::Promote { target: target.clone(), car: tasks::parse(car)? };
-    let Outcome::Promoted { cars, changed } = context.board()?.ask(command)?.outcome else {
+    let Outcome::Promoted { cars, changed } = context.settle(command)? else {
         unreachable!("BUG: a promotion was asked for")
     };
     let ids: Vec<&str> = cars.iter().map(|id| id.as_str()).collect();
@@ -225,8 +225,7 @@ fn change(context: &Context, command: Command, word: &str) -> Result<Reply, CliE
         unreachable!("BUG: only pause and resume come here")
     };
     let target = target.clone();
-    let asked = context.board()?.ask(command)?;
-    let changed = asked.outcome == Outcome::Train { changed: true };
+    let changed = context.settle(command)? == Outcome::Train { changed: true };
     let text = if changed { format!("{word} the train for {target}\n") } else { "Nothing to change.\n".to_owned() };
     Ok(Reply::new(json!({ "target": target.as_str(), "changed": changed }), text))
 }

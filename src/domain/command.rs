@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::claim::Overdue;
-use super::train::{CarTask, Run, VerdictRecord};
+use super::train::{CarTask, Run, VerdictRecord, is_zero};
 use super::{
     Branch, CarId, Fence, Holder, Label, LockMode, ObjectId, OperationId, Pattern, Priority, Seconds, Size, TaskId,
     Team, TeamName, Timestamp,
@@ -306,6 +306,18 @@ pub enum Command {
         /// The train.
         target: Branch,
     },
+    /// Approve of a car, or think better of it.
+    Approve {
+        /// The train.
+        target: Branch,
+        /// The car.
+        car: CarId,
+        /// The commit that was looked at: a car that was submitted again since is another.
+        commit: ObjectId,
+        /// Take the approval back.
+        #[serde(default)]
+        withdraw: bool,
+    },
     /// Put a car first, with the cars it needs.
     Promote {
         /// The train.
@@ -354,6 +366,9 @@ pub enum Command {
         to: ObjectId,
         /// The tree of that commit.
         tree: ObjectId,
+        /// How many approvals each car needs.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        approvals: u32,
     },
     /// Take an announcement back, because the target went elsewhere.
     AbandonLanding {
@@ -376,6 +391,9 @@ pub enum Command {
         to: ObjectId,
         /// The tree that was tested; `None` for cars that were found on the target already.
         tree: Option<ObjectId>,
+        /// How many approvals each car needs, unless it was found on the target already.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        approvals: u32,
         /// The window of the train from now on; `None`: as it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         window: Option<u32>,
@@ -473,6 +491,13 @@ pub enum Outcome {
         /// Which: the one that was named, and those that need it.
         cars: Vec<CarId>,
     },
+    /// A car has so many approvals.
+    Approved {
+        /// How many, for its present commit.
+        approvals: u32,
+        /// Whether anything changed.
+        changed: bool,
+    },
     /// Cars go first.
     Promoted {
         /// Which, in the order in which they land: those that the named one needs, and itself.
@@ -507,6 +532,24 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// What came of the same command twice, `first` and then this: whether either changed anything.
+    pub fn after(self, first: &Outcome) -> Outcome {
+        let did = match first {
+            Outcome::Approved { changed, .. } | Outcome::Promoted { changed, .. } | Outcome::Train { changed } => {
+                *changed
+            }
+            _ => false,
+        };
+        match self {
+            Outcome::Approved { approvals, changed } => Outcome::Approved { approvals, changed: changed || did },
+            Outcome::Promoted { cars, changed } => Outcome::Promoted { cars, changed: changed || did },
+            Outcome::Train { changed } => Outcome::Train { changed: changed || did },
+            other => other,
+        }
+    }
+}
+
 impl Command {
     /// What it is called in the log.
     pub fn verb(&self) -> &'static str {
@@ -531,6 +574,7 @@ impl Command {
             Command::Eject { .. } => "eject",
             Command::Pause { .. } => "pause",
             Command::Resume { .. } => "resume",
+            Command::Approve { .. } => "approve",
             Command::Promote { .. } => "promote",
             Command::StartRun { .. } => "run",
             Command::ChangeRuns { .. } => "runs",
@@ -590,6 +634,10 @@ impl Operation {
                 format!("pause {target} below {below} by {by}: {reason}")
             }
             (Command::Resume { target }, _) => format!("resume {target} by {by}"),
+            (Command::Approve { target, car, commit, withdraw }, _) => {
+                let word = if *withdraw { "approval withdrawn of" } else { "approve" };
+                format!("{word} {car} on {target} by {by}, {commit}")
+            }
             (Command::Promote { target, .. }, Outcome::Promoted { cars: first, .. }) => {
                 format!("promote {} on {target} by {by}", cars(first))
             }

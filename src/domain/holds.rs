@@ -9,12 +9,14 @@ use super::planner::in_order;
 use super::{Car, CarId, Train};
 
 /// The cars that are held back, each with the reason.
-pub fn held_back<'c>(train: &Train, cars: &'c [Car]) -> BTreeMap<&'c CarId, String> {
+///
+/// `approvals`: how many a car needs for its commit.
+pub fn held_back<'c>(train: &Train, cars: &'c [Car], approvals: u32) -> BTreeMap<&'c CarId, String> {
     let mut held: BTreeMap<&CarId, String> = BTreeMap::new();
     // Those that a car needs come before it, so one look at each is enough.
     for car in in_order(cars) {
         let first = car.after.iter().find(|first| held.contains_key(first));
-        let reason = match (why_held(train, car), first) {
+        let reason = match (why_held(train, car, approvals), first) {
             (Some(reason), _) => reason,
             (None, Some(first)) => format!("{first}, which it needs, waits too"),
             (None, None) => continue,
@@ -25,7 +27,11 @@ pub fn held_back<'c>(train: &Train, cars: &'c [Car]) -> BTreeMap<&'c CarId, Stri
 }
 
 /// Why this car by itself is held back, if it is.
-pub fn why_held(train: &Train, car: &Car) -> Option<String> {
-    let freeze = train.frozen.as_ref().filter(|freeze| car.priority > freeze.below)?;
-    Some(format!("everything below {} is frozen: {}", freeze.below, freeze.reason))
+pub fn why_held(train: &Train, car: &Car, approvals: u32) -> Option<String> {
+    if let Some(freeze) = train.frozen.as_ref().filter(|freeze| car.priority > freeze.below) {
+        return Some(format!("everything below {} is frozen: {}", freeze.below, freeze.reason));
+    }
+    let has = car.approved_by().count();
+    let lacks = has < approvals as usize;
+    lacks.then(|| format!("it has {has} of the {approvals} approvals that {} needs", car.commit))
 }

@@ -66,6 +66,8 @@ pub struct TrainPolicy {
     pub window: WindowPolicy,
     /// How many runs may be under way at once; 0: any number.
     pub slots: u32,
+    /// How many approvals a car needs for its commit.
+    pub approvals: u32,
 }
 
 /// How many cars from the head of the queue on are speculated on: one more for each that lands, half as many for each
@@ -201,7 +203,7 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
     if !plan.actions.is_empty() {
         return plan;
     }
-    let held = held_back(train, cars);
+    let held = held_back(train, cars, policy.approvals);
     let going: Vec<Car> = cars.iter().filter(|car| !held.contains_key(&car.id)).cloned().collect();
     match speculate(train, &going, seen, policy) {
         Ok(mut actions) => {

@@ -108,6 +108,9 @@ pub struct Car {
     /// Why it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Who approves of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
     /// When it was submitted.
     pub submitted_at: Timestamp,
     /// Who submitted it.
@@ -122,6 +125,29 @@ pub struct Car {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landed_as: Option<ObjectId>,
 }
+
+impl Car {
+    /// Who approves of exactly its present commit, but for whoever submitted it.
+    pub fn approved_by(&self) -> impl Iterator<Item = &Holder> {
+        let counts = |approval: &&Approval| approval.commit == self.commit && approval.by != self.submitted_by;
+        self.approvals.iter().filter(counts).map(|approval| &approval.by)
+    }
+}
+
+/// Somebody's word that a commit may land.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Approval {
+    /// Whose: a name, not a proof of who it was.
+    pub by: Holder,
+    /// The commit they have looked at: it says nothing of any other.
+    pub commit: ObjectId,
+    /// When they said so.
+    pub at: Timestamp,
+}
+
+/// The most approvals that are kept of one car.
+pub const APPROVALS_MAX: usize = 64;
 
 /// The task a car does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -230,7 +256,8 @@ impl Run {
     }
 }
 
-fn is_zero(count: &u32) -> bool {
+/// For fields that are written only where they say something.
+pub(super) fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 

@@ -12,7 +12,7 @@
 
 mod scene;
 
-use scene::{CANDIDATE, Scene, Setting, Verb, verb, verb_at};
+use scene::{CANDIDATE, Scene, Setting, Verb, verb, verb_at, verb_by};
 
 /// Everything that merges may land: a story that is about something else need not run checks.
 const NO_CHECK: &str = "";
@@ -71,7 +71,7 @@ const LAST_HEARTBEATS: &[Verb] = &[verb(&["renew"]), verb(&["done", "one"]), ver
 const WORKTREES: &[Verb] = &[
     verb(&["claim", "three", "--worktree"]),
     // Where it is gone already there is none to remove.
-    Verb { at: None, args: &["worktree", "remove", "one"], or_no: true },
+    Verb { at: None, by: None, args: &["worktree", "remove", "one"], or_no: true },
     verb(&["worktree", "add", "one"]),
     verb(&["worktree", "clean"]),
 ];
@@ -82,6 +82,9 @@ const SUBMISSIONS: &[Verb] = &[
     verb_at("one", &["submit"]),
     verb(&["submit", "--branch", "feature/x", "--after", "one"]),
     verb(&["submit", "--branch", "feature/y"]),
+    verb_by("cyd", &["approve", "feature/y"]),
+    verb_by("cyd", &["approve", "feature/y", "--withdraw"]),
+    verb_by("cyd", &["approve", "feature/y"]),
     verb(&["merge-train", "promote", "feature/y"]),
 ];
 

@@ -33,7 +33,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use values::{
-    at, entry, frozen_board, id, least_board, least_entry, looked, operations, promoted_board, recorded, whole_board,
+    approved_board, at, entry, frozen_board, id, least_board, least_entry, looked, operations, promoted_board,
+    recorded, whole_board,
 };
 
 /// What a ledger holds: the text of every record, by key.
@@ -122,12 +123,13 @@ fn golden(ledger: &str, written: &Records) -> Held {
 }
 
 /// Every golden board.
-fn boards() -> [(&'static str, Changes); 4] {
+fn boards() -> [(&'static str, Changes); 5] {
     [
         ("board-whole", whole_board()),
         ("board-least", least_board()),
         ("board-frozen", frozen_board()),
         ("board-promoted", promoted_board()),
+        ("board-approved", approved_board()),
     ]
 }
 
@@ -286,6 +288,7 @@ fn command_word(command: &Command) -> &'static str {
         Command::Eject { .. } => "eject",
         Command::Pause { .. } => "pause",
         Command::Resume { .. } => "resume",
+        Command::Approve { .. } => "approve",
         Command::Promote { .. } => "promote",
         Command::StartRun { .. } => "start-run",
         Command::ChangeRuns { .. } => "change-runs",
@@ -295,7 +298,7 @@ fn command_word(command: &Command) -> &'static str {
         Command::Land { .. } => "land",
     }
 }
-const COMMANDS: usize = 27;
+const COMMANDS: usize = 28;
 
 /// The same for outcomes.
 fn outcome_word(outcome: &Outcome) -> &'static str {
@@ -312,6 +315,7 @@ fn outcome_word(outcome: &Outcome) -> &'static str {
         Outcome::Team { .. } => "team",
         Outcome::Submitted { .. } => "submitted",
         Outcome::Ejected { .. } => "ejected",
+        Outcome::Approved { .. } => "approved",
         Outcome::Promoted { .. } => "promoted",
         Outcome::Train { .. } => "train",
         Outcome::Runs { .. } => "runs",
@@ -319,7 +323,7 @@ fn outcome_word(outcome: &Outcome) -> &'static str {
         Outcome::Landed { .. } => "landed",
     }
 }
-const OUTCOMES: usize = 17;
+const OUTCOMES: usize = 18;
 
 #[test]
 fn words_on_the_wire_stay_what_they_are() {

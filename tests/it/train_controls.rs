@@ -2,7 +2,7 @@
 //! reverts. They are told like those of `train.rs`, by the same yard.
 
 use crate::scrum::texts;
-use crate::train::{Yard, reason};
+use crate::train::{Yard, done, reason};
 
 /// Submits a branch that adds a file of its name, with more arguments.
 fn submit(yard: &Yard, name: &str, more: &[&str]) -> serde_json::Value {
@@ -81,4 +81,51 @@ fn what_a_promoted_car_needs_goes_before_it() {
     yard.tick();
     yard.settle(|_| false);
     yard.end("B H A", &["B", "B H", "A B H"], 0);
+}
+
+#[test]
+fn what_lacks_an_approval_is_in_no_candidate_and_one_that_is_withdrawn_takes_it_out() {
+    let mut yard = Yard::new("approvals = 1\n");
+    let bob = yard.world.clone("bob");
+    submit(&yard, "A", &[]);
+    submit(&yard, "B", &[]);
+    let pass = yard.tick();
+    assert!(reason(&pass, "A").starts_with("it has 0 of the 1 approvals that "), "{pass:#}");
+    assert_eq!(yard.world.ask(&yard.clone, &["approve", "A"]).error(8)["code"], "own-car");
+    let approved = yard.world.ok(&bob, &["approve", "A"]);
+    assert_eq!((&approved["approvals"], &approved["needed"]), (&1.into(), &1.into()));
+    yard.world.ok(&bob, &["approve", "B"]);
+    yard.tick();
+    assert_eq!(yard.started, ["A", "A B"]);
+    yard.world.ok(&bob, &["approve", "A", "--withdraw"]);
+    let pass = yard.tick();
+    assert_eq!((yard.cancelled.len(), yard.started[2..].join("")), (2, "B".to_owned()));
+    assert!(reason(&pass, "A").starts_with("it has 0 of the 1 approvals that "), "{pass:#}");
+    yard.settle(|_| false);
+    yard.world.ok(&bob, &["approve", "A"]);
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("B A", &["A", "A B", "B", "A B"], 2);
+}
+
+#[test]
+fn another_commit_never_lands_on_the_approval_of_the_one_before() {
+    let mut yard = Yard::new("approvals = 1\n");
+    let bob = yard.world.clone("bob");
+    let old = submit(&yard, "A", &[]);
+    yard.world.ok(&bob, &["approve", "A"]);
+    yard.tick();
+    yard.say("pass", "A");
+    yard.push("A", "A", "something else");
+    assert_eq!(done(&yard.tick()), ["eject A"], "its head moved");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "A"]);
+    let pass = yard.tick();
+    assert!(reason(&pass, "A").contains("0 of the 1 approvals"), "{pass:#}");
+    // Who has looked at the old commit does not approve of the new one.
+    let commit = old["commit"].as_str().expect("an id");
+    assert_eq!(yard.world.ask(&bob, &["approve", "A", "--commit", commit]).error(1)["code"], "train-changed");
+    yard.world.ok(&bob, &["approve", "A"]);
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("A", &["A", "A"], 0);
 }

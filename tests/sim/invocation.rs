@@ -311,8 +311,34 @@ impl<'p> Invocation<'p> {
         }
     }
 
+    /// Approves of what lacks an approval, and now and then thinks better of it.
+    fn approve(&self) {
+        let world = &self.process.world;
+        let cars = self.with_engine(|engine| engine.read(true, |board| Ok(board.open_cars(&target())?)));
+        for car in cars.unwrap_or_default() {
+            let approves = car.approvals.iter().any(|approval| approval.by == self.actor.name);
+            let lacks = car.approved_by().count() < world.plan.approvals as usize;
+            let withdraw = approves && !world.calm.get() && world.percent(10);
+            if approves != withdraw || (!approves && !lacks) {
+                continue;
+            }
+            let command = Command::Approve { target: target(), car: car.id, commit: car.commit, withdraw };
+            let store = SimStore::board(self.process);
+            let engine = Engine::new(&store, self.process, &NoJournal, self.actor.name.clone(), Seconds(5));
+            let asked = engine.ask(command);
+            self.process.step(|| format!("is told of its approval: {asked:?}"));
+            world.count(&format!("{}: {}", if withdraw { "withdraw" } else { "approve" }, word(asked.as_ref().err())));
+            if let Err(error) = &asked {
+                self.judge_error(error);
+            }
+        }
+    }
+
     fn pass(&self) {
         let world = &self.process.world;
+        if world.plan.approvals > 0 {
+            self.approve();
+        }
         let plan = &world.plan;
         let code = crate::code::SimCode(self.process);
         let settings = PassSettings {
@@ -322,6 +348,7 @@ impl<'p> Invocation<'p> {
                 timeout: Seconds(VERDICT_SECS),
                 window: plan.window,
                 slots: plan.slots,
+                approvals: plan.approvals,
             },
             check: vec!["check".to_owned()],
             rework_lease: Seconds(plan.lease_secs),

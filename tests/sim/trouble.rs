@@ -149,6 +149,8 @@ pub struct Plan {
     pub window: WindowPolicy,
     /// How many runs they have under way at once.
     pub slots: u32,
+    /// How many approvals a car needs.
+    pub approvals: u32,
     /// Whether verdicts are attached to commits as notes.
     pub notes: bool,
     /// How long a claim lasts.
@@ -176,12 +178,13 @@ impl Plan {
         let machines = random.between(1, if crowd { 8 } else { 5 });
         let skew_secs = *random.pick(&[5, 60, 600]).expect("there are some");
         let wild = random.chance(150);
+        let trains = random.between(1, 3);
         let clock_error_secs = if wild { skew_secs * 4 + 600 } else { skew_secs / 4 };
         Plan {
             chances,
             machines,
             agents: if crowd { random.between(8, 16) } else { random.between(2, 6) },
-            trains: random.between(1, 3),
+            trains,
             steps: random.between(500, 5000),
             skew_secs,
             clock_error_secs,
@@ -191,6 +194,8 @@ impl Plan {
             external: random.chance(250),
             window: *random.pick(&WINDOWS).expect("there are some"),
             slots: *random.pick(&[0, 1, 3]).expect("there are some"),
+            // Whoever runs passes approves as well.
+            approvals: if random.chance(250) { random.between(1, trains.min(2)) as u32 } else { 0 },
             notes: random.chance(400),
             lease_secs: *random.pick(&[300, 1800]).expect("there are some"),
             outsider: random.chance(600),

@@ -1,12 +1,14 @@
-//! What people tell a train: to pause, to freeze what is less urgent, to go on, and what goes first.
+//! What people tell a train: to pause, to freeze what is less urgent, to go on, what goes first, and
+//! what they approve of.
 
 use std::collections::BTreeSet;
 
+use super::cars::not_landing;
 use super::{Ruling, kept_reason};
 use crate::domain::board::{Board, Draft};
 use crate::domain::planner::in_order;
-use crate::domain::train::Freeze;
-use crate::domain::{Branch, Car, CarId, CarState, Outcome, Priority, Refusal, Stop, Train};
+use crate::domain::train::{APPROVALS_MAX, Approval, Freeze};
+use crate::domain::{Branch, Car, CarId, CarState, Command, Operation, Outcome, Priority, Refusal, Stop, Train};
 
 /// Stops a train; or, with a priority, only what is less urgent than that. A pause that holds already keeps its reason.
 pub(super) fn pause<B: Board>(
@@ -97,4 +99,39 @@ fn name_runs_anew<B: Board>(draft: &mut Draft<'_, B>, target: &Branch) -> Result
     }
     draft.put_train(train);
     Ok(())
+}
+
+/// Notes that somebody approves of a car, or does no more. Each has one say, and none on what they submitted.
+pub(super) fn approve<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
+    let Command::Approve { target, car: id, commit, withdraw } = &operation.command else {
+        unreachable!("BUG: only an approval is decided here")
+    };
+    let by = &operation.by;
+    let refused = |refusal| Err(Stop::Refused(refusal));
+    let Some(mut car) = draft.car(target, id)?.filter(|car| car.state.is_open()) else {
+        return refused(Refusal::NoSuchCar(id.clone()));
+    };
+    if car.commit != *commit {
+        return refused(Refusal::TrainChanged(format!("{id} was submitted again, as {}", car.commit)));
+    }
+    if *withdraw {
+        not_landing(draft, target, id)?;
+    } else if car.submitted_by == *by {
+        return refused(Refusal::OwnCar(id.clone()));
+    }
+    let approves = car.approvals.iter().any(|approval| approval.by == *by);
+    let changed = approves == *withdraw;
+    if changed {
+        if *withdraw {
+            car.approvals.retain(|approval| approval.by != *by);
+        } else if car.approvals.len() >= APPROVALS_MAX {
+            let (what, size) = ("approvals of one car", car.approvals.len() + 1);
+            return refused(Refusal::TooLarge { what, size, size_max: APPROVALS_MAX });
+        } else {
+            car.approvals.push(Approval { by: by.clone(), commit: commit.clone(), at: operation.at });
+        }
+        draft.put_car(car.clone());
+    }
+    let approvals = u32::try_from(car.approved_by().count()).unwrap_or(u32::MAX);
+    Ok(Outcome::Approved { approvals, changed })
 }

@@ -68,6 +68,7 @@ fn apply<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B:
         Command::Eject { .. } => cars::eject(draft, operation),
         Command::Pause { target, reason, below } => controls::pause(draft, target, reason, *below),
         Command::Resume { target } => controls::resume(draft, target),
+        Command::Approve { .. } => controls::approve(draft, operation),
         Command::Promote { target, car } => controls::promote(draft, target, car),
         Command::StartRun { target, run } => cars::start_run(draft, target, run),
         Command::ChangeRuns { target, start, cancel } => cars::change_runs(draft, target, start, cancel),

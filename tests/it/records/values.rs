@@ -8,7 +8,7 @@ use git_scrum::domain::board::{Changes, Counters};
 use git_scrum::domain::claim::{Lease, Overdue};
 use git_scrum::domain::command::{EjectCause, NewTask, SubmittedTask, TaskEdit};
 use git_scrum::domain::memory::{Entry, MemoryKind};
-use git_scrum::domain::train::{CarTask, Freeze, Landing};
+use git_scrum::domain::train::{Approval, CarTask, Freeze, Landing};
 use git_scrum::domain::{
     Branch, Car, CarState, Claim, Command, Fence, Grant, LockMode, ObjectId, Operation, Outcome, PathLock, Priority,
     Run, RunState, Seconds, Size, Summary, Task, TaskId, TaskState, Team, Timestamp, Train, Verdict, VerdictRecord,
@@ -169,6 +169,7 @@ fn car() -> Car {
         after: ids(&["101", "Feature/ü"]),
         state: CarState::Ejected,
         reason: Some("its check failed on c".into()),
+        approvals: vec![],
         submitted_at: at(10),
         submitted_by: id("ada"),
         inconclusive: 2,
@@ -191,6 +192,7 @@ fn least_car() -> Car {
         after: vec![],
         state: CarState::Queued,
         reason: None,
+        approvals: vec![],
         submitted_at: at(10),
         submitted_by: id("ada"),
         inconclusive: 0,
@@ -438,6 +440,11 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
         ),
         ("resume", Command::Resume { target: target() }, Outcome::Train { changed: false }),
         (
+            "approve",
+            Command::Approve { target: target(), car: id("102"), commit: object('e'), withdraw: true },
+            Outcome::Approved { approvals: 1, changed: true },
+        ),
+        (
             "promote",
             Command::Promote { target: target(), car: id("102") },
             Outcome::Promoted { cars: ids(&["101", "102"]), changed: true },
@@ -466,6 +473,20 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: object('d'),
+                approvals: 0,
+            },
+            Outcome::Train { changed: true },
+        ),
+        (
+            "announce-landing-more",
+            Command::AnnounceLanding {
+                target: target(),
+                cars: ids(&["101"]),
+                commits: vec![object('e')],
+                from: object('b'),
+                to: object('c'),
+                tree: object('d'),
+                approvals: 2,
             },
             Outcome::Train { changed: true },
         ),
@@ -483,9 +504,24 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: Some(object('d')),
+                approvals: 0,
                 window: None,
             },
             Outcome::Landed { cars: ids(&["101"]), unblocked: ids(&["102"]) },
+        ),
+        (
+            "land-more",
+            Command::Land {
+                target: target(),
+                cars: ids(&["101"]),
+                commits: vec![object('e')],
+                from: object('b'),
+                to: object('c'),
+                tree: Some(object('d')),
+                approvals: 2,
+                window: Some(21),
+            },
+            Outcome::Landed { cars: ids(&["101"]), unblocked: vec![] },
         ),
         (
             "land-least",
@@ -496,6 +532,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: None,
+                approvals: 0,
                 window: None,
             },
             Outcome::Landed { cars: vec![], unblocked: vec![] },
@@ -566,6 +603,13 @@ pub fn frozen_board() -> Changes {
 /// A board with a car that was put first.
 pub fn promoted_board() -> Changes {
     board_of_car(Train::new(id("main")), Car { promoted: 2, ..least_car() })
+}
+
+/// A board with a car that two approve of, one of them with a commit it had before.
+pub fn approved_board() -> Changes {
+    let approval = |by, commit| Approval { by: id(by), commit: object(commit), at: at(11) };
+    let approvals = vec![approval("bob", 'e'), approval("Cyd Example@vm-2", 'd')];
+    board_of_car(Train::new(id("main")), Car { approvals, ..least_car() })
 }
 
 fn board_of_car(train: Train, car: Car) -> Changes {

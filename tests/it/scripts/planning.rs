@@ -14,6 +14,7 @@
 //! | `pass=X` `fail=X` `inconclusive=X` | what is known of the tree of commit X |
 //! | `external` `timeout=30m` | verdicts come from outside; how long they are waited for |
 //! | `window=1` `window=1-2-8` `slots=4` | how many cars are speculated on, and how many runs are under way at once |
+//! | `approvals=1` | how many approvals a car needs |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -42,7 +43,7 @@ impl World {
             now: self.now,
         };
         let window = WindowPolicy { start: 20, min: 3, max: 100 };
-        let mut policy = TrainPolicy { external: false, timeout: Seconds(30 * 60), window, slots: 0 };
+        let mut policy = TrainPolicy { external: false, timeout: Seconds(30 * 60), window, slots: 0, approvals: 0 };
         for word in words.rest::<String>()? {
             self.see(&word, &mut seen, &mut policy)?;
         }
@@ -96,6 +97,7 @@ impl World {
             "external" => policy.external = true,
             "timeout" => policy.timeout = value.parse()?,
             "window" => policy.window = window(value)?,
+            "approvals" => policy.approvals = value.parse().map_err(|error| format!("{value}: {error}"))?,
             "slots" => policy.slots = value.parse().map_err(|error| format!("{value}: {error}"))?,
             _ => return Err(format!("nothing can be seen as {word}")),
         }

@@ -57,6 +57,10 @@ impl World {
                 let below = words.option::<String>("--below")?.map(|word| priority(&word)).transpose()?;
                 Command::Pause { target: target(words)?, reason: reason(words)?, below }
             }
+            "approve" => {
+                let (target, withdraw) = (target(words)?, words.flag("--withdraw"));
+                Command::Approve { commit: self.object(words, "--commit")?, target, withdraw, car: words.next("car")? }
+            }
             "promote" => Command::Promote { target: target(words)?, car: words.next("car")? },
             "resume" => Command::Resume { target: target(words)? },
             "start-run" => self.start_run(words)?,
@@ -170,8 +174,9 @@ impl World {
         let target = target(words)?;
         let from = self.object(words, "--from")?;
         let (to, tree) = self.commit_and_tree(words, "--to")?;
+        let approvals = words.option("--approvals")?.unwrap_or(0);
         let (cars, commits) = self.pinned(words, &target)?;
-        Ok(Command::AnnounceLanding { target, cars, commits, from, to, tree })
+        Ok(Command::AnnounceLanding { target, cars, commits, from, to, tree, approvals })
     }
 
     fn land(&mut self, words: &mut Words) -> Result<Command, Wrong> {
@@ -181,8 +186,9 @@ impl World {
         let (to, tree) = self.commit_and_tree(words, "--to")?;
         let tree = (!untested).then_some(tree);
         let window = words.option("--window")?;
+        let approvals = words.option("--approvals")?.unwrap_or(0);
         let (cars, commits) = self.pinned(words, &target)?;
-        Ok(Command::Land { target, cars, commits, from, to, tree, window })
+        Ok(Command::Land { target, cars, commits, from, to, tree, window, approvals })
     }
 
     /// Cars with the commits they are to land with: those that a script names, or else those they have now.
