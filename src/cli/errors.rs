@@ -224,6 +224,10 @@ impl From<EngineError> for CliError {
                 "the server cannot update several refs in one push",
                 "run it again: this is remembered now",
             ),
+            EngineError::Conflict { what, paths, hint } => {
+                let message = format!("{what}, in {}", paths.join(", "));
+                CliError::new(exit::NO, "conflict", message, hint).with("paths", paths)
+            }
             EngineError::Impossible { what, hint } => CliError::new(exit::NO, "impossible", what, hint),
         }
     }

@@ -18,6 +18,7 @@ mod memory;
 mod merge_train;
 mod output;
 mod renew;
+mod revert;
 mod show;
 mod status;
 mod submit;
@@ -77,6 +78,7 @@ enum Verb {
     Done(claim::DoneArgs),
     Submit(submit::Args),
     Approve(approve::Args),
+    Revert(revert::Args),
     MergeTrain(merge_train::Args),
     Verdict(verdict::Args),
     Lock(locks::LockArgs),
@@ -170,6 +172,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Done(args) => claim::done(&args, &context),
         Verb::Submit(args) => submit::run(&args, &context),
         Verb::Approve(args) => approve::run(&args, &context),
+        Verb::Revert(args) => revert::run(&args, &context),
         Verb::MergeTrain(args) => merge_train::run(&args, &context),
         Verb::Verdict(args) => verdict::run(&args, &context),
         Verb::Lock(args) => locks::lock(&args, &context),

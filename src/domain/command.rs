@@ -270,6 +270,9 @@ pub enum Command {
         /// Cars that must land first.
         #[serde(default)]
         after: Vec<CarId>,
+        /// Put it before all others, unless it is in the train already.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        first: bool,
     },
     /// Take a car out of the train.
     Eject {

@@ -88,6 +88,7 @@ const SUBMISSIONS: &[Verb] = &[
     verb(&["merge-train", "promote", "feature/y"]),
 ];
 
+const REVERT: &[Verb] = &[verb(&["revert", "one"]), verb(&["merge-train", "--once"])];
 const PASS: &[Verb] = &[verb(&["merge-train", "--once"])];
 const SUBMIT_AND_PASS: &[Verb] = &[verb_at("one", &["submit"]), verb(&["merge-train", "--once"])];
 const VERDICT: &[Verb] = &[
@@ -231,6 +232,18 @@ fn of_worktrees() {
 #[test]
 fn of_submissions() {
     submissions(Setting::Files);
+}
+
+#[test]
+fn of_taking_back_what_landed() {
+    for setting in [Setting::Files, Setting::Alone] {
+        let prepared = Scene::new(setting, NO_CHECK, |scene| {
+            scene.ok(&["init"]);
+            scene.world.ok(&scene.work_on("one", "one"), &["submit"]);
+            scene.ok(&["merge-train"]);
+        });
+        prepared.expect("files can always be had").sweep(REVERT);
+    }
 }
 
 #[test]

@@ -129,3 +129,43 @@ fn another_commit_never_lands_on_the_approval_of_the_one_before() {
     yard.settle(|_| false);
     yard.end("A", &["A", "A"], 0);
 }
+
+#[test]
+fn what_is_taken_back_goes_first_and_is_taken_back_once() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    yard.tick();
+    yard.settle(|_| false);
+    yard.submit("B C");
+    yard.tick();
+    let checkout = yard.world.sandbox.git(&yard.clone, &["status", "--porcelain", "--branch"]);
+    let first = tell(&yard, &["revert", "A"]);
+    let bob = yard.world.clone("bob");
+    let again = yard.world.ok(&bob, &["revert", "A"]);
+    assert_eq!((&again["car"], &again["commit"], &again["again"]), (&first["car"], &first["commit"], &true.into()));
+    assert_eq!(yard.world.sandbox.git(&yard.clone, &["status", "--porcelain", "--branch"]), checkout);
+    yard.tick();
+    // Without A, and then B and C behind that.
+    assert_eq!(yard.started, ["A", "A B", "A B C", "", "B", "B C"]);
+    yard.settle(|_| false);
+    let car = first["car"].as_str().expect("a car");
+    assert_eq!(yard.world.ask(&yard.clone, &["revert", "A"]).error(1)["code"], "impossible");
+    yard.end(&format!("A {car} B C"), &["A", "A B", "A B C", "", "B", "B C"], 2);
+    assert!(!yard.world.landed_files().contains(&"A".to_owned()));
+}
+
+#[test]
+fn what_was_built_upon_is_not_taken_back_blindly() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    yard.tick();
+    yard.settle(|_| false);
+    yard.push("B", "A", "built upon");
+    tell(&yard, &["submit", "--branch", "B"]);
+    yard.tick();
+    yard.settle(|_| false);
+    let error = yard.world.ask(&yard.clone, &["revert", "A"]).error(1);
+    assert_eq!((&error["code"], texts(&error["paths"], None)), (&"conflict".into(), vec!["A".to_owned()]));
+    assert_eq!(yard.world.ask(&yard.clone, &["revert", "nobody"]).error(1)["code"], "no-such-car");
+    yard.end("A B", &["A", "A"], 0);
+}

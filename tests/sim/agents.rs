@@ -89,6 +89,8 @@ pub enum Want {
     Aside,
     /// To fold the board.
     Fold,
+    /// To take back what a task brought.
+    Revert(CarId),
     /// To run a pass of the train.
     Pass,
     /// To judge what the train asks for.
@@ -216,7 +218,8 @@ impl Actor {
                 capacity: Some(2),
                 size_max: None,
             }),
-            95..98 => return Want::Remember(new_entry(world)),
+            95..96 => return Want::Revert(CarId::from(&task)),
+            96..98 => return Want::Remember(new_entry(world)),
             _ => return Want::Aside,
         };
         Want::Ask(command)

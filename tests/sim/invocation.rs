@@ -3,7 +3,7 @@
 use git_scrum::domain::board::Board;
 use git_scrum::domain::planner::TrainPolicy;
 use git_scrum::domain::{
-    Branch, Command, Fence, Grant, ObjectId, Outcome, Seconds, TaskId, TaskState, Verdict, VerdictRecord,
+    Branch, CarId, Command, Fence, Grant, ObjectId, Outcome, Seconds, TaskId, TaskState, Verdict, VerdictRecord,
 };
 use git_scrum::engine::ports::{Checks, Code, Host};
 use git_scrum::engine::{Engine, EngineError, Journal, Knowledge, NoJournal, Pass, PassSettings, SubmitRequest};
@@ -47,6 +47,7 @@ impl<'p> Invocation<'p> {
             Want::Look(task) => invocation.look(&task),
             Want::Aside => invocation.aside(),
             Want::Fold => invocation.fold(),
+            Want::Revert(car) => invocation.revert(&car),
             Want::Pass => invocation.pass(),
             Want::Judge => invocation.judge(),
             Want::Meddle => invocation.meddle(),
@@ -296,6 +297,17 @@ impl<'p> Invocation<'p> {
         self.submit(&request);
     }
 
+    /// Takes back what a car brought, if it has landed.
+    fn revert(&self, car: &CarId) {
+        let code = crate::code::SimCode(self.process);
+        let reverted = self.with_engine(|engine| engine.revert(car, &target(), &code));
+        self.process.step(|| format!("is told of taking {car} back: {reverted:?}"));
+        self.process.world.count(&format!("revert: {}", word(reverted.as_ref().err())));
+        if let Err(error) = &reverted {
+            self.judge_error(error);
+        }
+    }
+
     /// Folds the board. What was written within the last hours is named, so that whoever stood still finds it.
     fn fold(&self) {
         let world = &self.process.world;
@@ -441,6 +453,7 @@ fn word(error: Option<&EngineError>) -> &'static str {
         Some(EngineError::Locked { .. }) => "locked",
         Some(EngineError::Exhausted { .. }) => "exhausted",
         Some(EngineError::NotAtomic) => "not atomic",
+        Some(EngineError::Conflict { .. }) => "conflict",
         Some(EngineError::Impossible { .. }) => "impossible",
     }
 }

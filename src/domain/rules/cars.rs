@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use super::controls::before_all;
 use super::{Ruling, become_state, claim_of, close, counters, kept_reason, own_claim};
 use crate::domain::board::{Board, Draft};
 use crate::domain::claim::{Fence, Grant, Lease};
@@ -18,7 +19,8 @@ use crate::planted::{self, Bug};
 const AFTER_MAX: usize = 64;
 
 pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::Submit { car: id, target, branch, commit, title, task, priority, after } = &operation.command else {
+    let Command::Submit { car: id, target, branch, commit, title, task, priority, after, first } = &operation.command
+    else {
         unreachable!("BUG: only a submission is decided here")
     };
     let known = draft.car(target, id)?;
@@ -59,7 +61,7 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         title: kept_reason(title).chars().take(200).collect(),
         priority: urgency.unwrap_or(Priority::default()),
         position,
-        promoted: 0,
+        promoted: if *first { before_all(&draft.open_cars(target)?) } else { 0 },
         after: still_open,
         state: CarState::Queued,
         reason: None,

@@ -55,14 +55,19 @@ pub(super) fn promote<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, id: &
     let first: Vec<CarId> = in_order(&chosen).into_iter().map(|car| car.id.clone()).collect();
     let changed = !in_order(&cars).into_iter().map(|car| &car.id).take(first.len()).eq(&first);
     if changed {
-        let highest = cars.iter().map(|car| car.promoted).max().unwrap_or_default();
+        let rank = before_all(&cars);
         for mut car in chosen {
-            car.promoted = highest.saturating_add(1);
+            car.promoted = rank;
             draft.put_car(car);
         }
         name_runs_anew(draft, target)?;
     }
     Ok(Outcome::Promoted { cars: first, changed })
+}
+
+/// What a car has to be promoted to, to go before all of `cars`.
+pub(super) fn before_all(cars: &[Car]) -> u32 {
+    cars.iter().map(|car| car.promoted).max().unwrap_or_default().saturating_add(1)
 }
 
 /// A car and all that it needs, near and far.

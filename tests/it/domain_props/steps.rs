@@ -250,6 +250,7 @@ impl World {
                     title: "A task".to_owned(),
                     priority: (d < 64).then_some(Priority::P0),
                     after: self.after(&target, e),
+                    first: false,
                     task: Some(SubmittedTask { fence: self.fence(&task, f), id: task }),
                 };
                 return Some((holder, command));
@@ -264,6 +265,7 @@ impl World {
                     title: "Some work".to_owned(),
                     priority: (d < 64).then_some(Priority::P3),
                     after: self.after(&target, e),
+                    first: f < 60,
                     task: None,
                 }
             }
