@@ -1,5 +1,6 @@
 //! `git scrum merge-train`
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -12,7 +13,7 @@ use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::planner::{Action, in_order};
 use crate::domain::train::Freeze;
-use crate::domain::{Branch, Command, Outcome, Priority, Refusal, Train};
+use crate::domain::{Branch, Car, CarId, Command, Outcome, Priority, Refusal, Train};
 use crate::engine::{Pass, PassEvent, PassReport};
 use crate::ledger::Pace;
 
@@ -38,7 +39,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Show the cars and where they are
+    /// Show the cars, where they are and why: nothing is changed or begun
     Status,
     /// Take a car out
     Eject {
@@ -115,11 +116,16 @@ fn tell(context: &Context, event: &PassEvent) {
 }
 
 fn reply(target: &Branch, report: &PassReport) -> Reply {
+    let waits = report.actions.iter().filter_map(|action| match action {
+        Action::Wait { car, reason } => Some((car.clone(), reason.clone())),
+        _ => None,
+    });
+    let waits: BTreeMap<CarId, String> = waits.collect();
     let data = json!({
         "target": target.as_str(),
         "base": report.base.as_str(),
         "window": report.window,
-        "cars": report.cars.iter().map(view::car).collect::<Vec<_>>(),
+        "cars": report.cars.iter().map(|car| view::car_because(car, waits.get(&car.id))).collect::<Vec<_>>(),
         "runs": report.runs.iter().map(view::run).collect::<Vec<_>>(),
         "actions": report.actions.iter().map(view::action).collect::<Vec<_>>(),
     });
@@ -140,6 +146,8 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
     })?;
     let window = context.session.pass_settings(target)?.policy.window.of(&train);
     let ordered = in_order(&cars);
+    let known = current && !cars.is_empty();
+    let reasons = if known { reasons(context, target, &train, &cars) } else { BTreeMap::new() };
     let mut text = String::new();
     if let Some(reason) = &train.paused {
         text.push_str(&format!("The train for {target} is paused: {reason}\n"));
@@ -157,6 +165,9 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
             car.state,
             car.title
         ));
+        if let Some(reason) = reasons.get(&car.id) {
+            text.push_str(&format!("      {reason}\n"));
+        }
     }
     if ordered.is_empty() {
         text.push_str(&format!("The train for {target} is empty.\n"));
@@ -167,12 +178,29 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
         "window": window,
         "paused": train.paused,
         "frozen": view::freeze(&train),
-        "cars": ordered.iter().map(|car| view::car(car)).collect::<Vec<_>>(),
+        "cars": ordered.iter().map(|car| view::car_because(car, reasons.get(&car.id))).collect::<Vec<_>>(),
         "runs": train.runs.iter().map(view::run).collect::<Vec<_>>(),
         "actions": [],
         "current": current,
     });
     Ok(Reply::new(data, view::clean(&text)))
+}
+
+/// Why the open cars of a train are where they are; where that cannot be told just now, nothing but a warning.
+fn reasons(context: &Context, target: &Branch, train: &Train, cars: &[Car]) -> BTreeMap<CarId, String> {
+    use crate::engine::ports::Code;
+    let session = &context.session;
+    let explain = || -> Result<BTreeMap<CarId, String>, CliError> {
+        // The settings are those of the target as it is now.
+        session.code.refresh(std::slice::from_ref(target))?;
+        let (settings, board, checks) = (session.pass_settings(target)?, context.board()?, session.checks());
+        let pass = Pass { engine: &board, code: &session.code, checks: &checks, settings: &settings };
+        Ok(pass.explain(train, cars)?)
+    };
+    explain().unwrap_or_else(|error| {
+        context.talk.say(&format!("warning: what the next pass would do cannot be told: {}", error.message()));
+        BTreeMap::new()
+    })
 }
 
 fn eject(context: &Context, target: Branch, car: &str, reason: Option<&str>) -> Result<Reply, CliError> {

@@ -104,6 +104,15 @@ pub(super) fn car(car: &Car) -> Value {
     })
 }
 
+/// A car, with what it waits for now if nothing else is said of it.
+pub(super) fn car_because(car: &Car, reason: Option<&String>) -> Value {
+    let mut value = self::car(car);
+    if car.state.is_open() {
+        merge(&mut value, json!({ "reason": car.reason.as_ref().or(reason) }));
+    }
+    value
+}
+
 /// What a train holds back; null where it holds back nothing, or everything.
 pub(super) fn freeze(train: &Train) -> Value {
     train

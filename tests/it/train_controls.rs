@@ -169,3 +169,156 @@ fn what_was_built_upon_is_not_taken_back_blindly() {
     assert_eq!(yard.world.ask(&yard.clone, &["revert", "nobody"]).error(1)["code"], "no-such-car");
     yard.end("A B", &["A", "A"], 0);
 }
+
+/// Takes a car out by hand, with the runs it is in.
+fn eject(yard: &mut Yard, car: &str) -> Vec<String> {
+    let ejected = tell(yard, &["merge-train", "eject", car]);
+    let kept = tell(yard, &["merge-train", "status"]);
+    let kept = texts(&kept["runs"], Some("commit"));
+    let gone: Vec<String> = yard.in_test.keys().filter(|commit| !kept.contains(commit)).cloned().collect();
+    for commit in gone {
+        yard.cancelled.extend(yard.in_test.remove(&commit));
+    }
+    texts(&ejected["ejected"], None)
+}
+
+#[test]
+fn a_branch_that_is_removed_while_it_is_tested_leaves() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    yard.tick();
+    yard.world.sandbox.git(&yard.clone, &["push", "-q", "origin", ":A"]);
+    let pass = yard.tick();
+    assert_eq!((done(&pass), reason(&pass, "A")), (vec!["eject A".to_owned()], "branch A is gone".to_owned()));
+    yard.end("", &["A"], 1);
+}
+
+#[test]
+fn what_needs_a_car_leaves_with_it() {
+    let mut yard = Yard::new("slots = 1\n");
+    submit(&yard, "A", &[]);
+    submit(&yard, "B", &["--after", "A"]);
+    submit(&yard, "C", &["--after", "B"]);
+    yard.tick();
+    assert_eq!(eject(&mut yard, "A"), ["A", "B", "C"]);
+    assert_eq!(tell(&yard, &["merge-train", "status"])["cars"], serde_json::json!([]));
+    yard.end("", &["A"], 1);
+}
+
+#[test]
+fn taking_out_what_is_not_there_is_an_error_that_changes_nothing() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    let board = yard.world.remote_ref("refs/scrum/board");
+    for nobody in ["B", "nobody"] {
+        assert_eq!(yard.world.ask(&yard.clone, &["merge-train", "eject", nobody]).error(1)["code"], "no-such-car");
+    }
+    assert_eq!(yard.world.remote_ref("refs/scrum/board"), board);
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("A", &["A"], 0);
+}
+
+#[test]
+fn what_was_taken_out_and_is_submitted_again_is_tested_anew_and_lands() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    yard.tick();
+    eject(&mut yard, "A");
+    tell(&yard, &["submit", "--branch", "A"]);
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("A", &["A", "A"], 1);
+}
+
+#[test]
+fn what_has_landed_does_not_land_again() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    yard.tick();
+    yard.settle(|_| false);
+    let main = yard.world.remote_ref("main");
+    assert_eq!(yard.world.ask(&yard.clone, &["submit", "--branch", "A"]).exit, 1);
+    yard.tick();
+    assert_eq!(yard.world.remote_ref("main"), main);
+    yard.end("A", &["A"], 0);
+}
+
+#[test]
+fn a_conflict_with_the_target_costs_no_test_and_leaves_all_as_it_was() {
+    let mut yard = Yard::new("");
+    yard.push("A", "readme", "theirs");
+    yard.push("past", "readme", "ours");
+    yard.world.sandbox.git(&yard.clone, &["push", "-q", "origin", "past:main"]);
+    let (main, branch) = (yard.world.remote_ref("main"), yard.world.remote_ref("A"));
+    tell(&yard, &["submit", "--branch", "A"]);
+    let pass = yard.tick();
+    assert_eq!(reason(&pass, "A"), "it conflicts with main in readme");
+    assert_eq!((yard.world.remote_ref("main"), yard.world.remote_ref("A")), (main, branch));
+    yard.end("", &[], 0);
+}
+
+#[test]
+fn what_is_needed_comes_first_in_whatever_order_others_agree() {
+    let mut yard = Yard::new("approvals = 1\n");
+    let bob = yard.world.clone("bob");
+    submit(&yard, "A", &[]);
+    submit(&yard, "B", &["--after", "A"]);
+    submit(&yard, "C", &["--after", "B"]);
+    for car in ["C", "B"] {
+        yard.world.ok(&bob, &["approve", car]);
+        assert_eq!(reason(&yard.tick(), "C"), "B, which it needs, waits too");
+    }
+    yard.world.ok(&bob, &["approve", "A"]);
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("A B C", &["A", "A B", "A B C"], 0);
+}
+
+#[test]
+fn what_a_car_needs_must_be_on_its_way_to_the_same_target() {
+    let mut yard = Yard::new("");
+    yard.push("A", "A", "A");
+    yard.push("B", "B", "B");
+    yard.world.sandbox.git(&yard.clone, &["push", "-q", "origin", "origin/main:refs/heads/release"]);
+    tell(&yard, &["submit", "--branch", "B", "--target", "release"]);
+    let after = ["submit", "--branch", "A", "--after", "B"];
+    assert_eq!(yard.world.ask(&yard.clone, &after).error(1)["code"], "no-such-car");
+    yard.tick();
+    tell(&yard, &["submit", "--branch", "B"]);
+    tell(&yard, &after);
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("B A", &["B", "A B"], 0);
+}
+
+#[test]
+fn the_status_says_why_each_car_is_where_it_is_and_changes_nothing() {
+    let mut yard = Yard::new("window = 2\nwindow_min = 2\n");
+    yard.push("A", "same", "foo");
+    tell(&yard, &["submit", "--branch", "A"]);
+    yard.push("B", "same", "bar");
+    tell(&yard, &["submit", "--branch", "B"]);
+    yard.submit("C");
+    let why = |yard: &Yard| {
+        let refs = || yard.world.sandbox.git(yard.world.remote().bare(), &["for-each-ref"]);
+        let before = refs();
+        let status = tell(yard, &["merge-train", "status"]);
+        assert_eq!((before, texts(&status["actions"], None)), (refs(), vec![]));
+        texts(&status["cars"], Some("reason"))
+            .iter()
+            .map(|reason| {
+                reason.split(' ').map(|word| if word.len() == 40 { "X" } else { word }).collect::<Vec<_>>().join(" ")
+            })
+            .collect::<Vec<String>>()
+    };
+    let (conflict, behind) = ("it conflicts with A in same", "it stands behind the window of 2 cars");
+    assert_eq!(why(&yard), ["the next pass tests it, as X", conflict, behind]);
+    yard.tick();
+    assert_eq!(why(&yard), ["X is being tested", conflict, behind]);
+    yard.say("pass", "same");
+    assert_eq!(why(&yard), ["the next pass lands it, by X", conflict, behind]);
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("A C", &["same", "C same"], 0);
+}
