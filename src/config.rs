@@ -151,6 +151,8 @@ pub struct TrainSettings {
     pub window_max: u32,
     /// How many runs may be under way at once; 0: any number.
     pub slots: u32,
+    /// How many others have to approve of a car's commit before it is tested and lands.
+    pub approvals: u32,
     /// What a landed car looks like in the history.
     pub method: Method,
     /// How long a check may take, and how long a verdict from outside is waited for.
@@ -173,6 +175,7 @@ impl Default for TrainSettings {
             window_min: 3,
             window_max: 100,
             slots: 0,
+            approvals: 0,
             method: Method::Merge,
             timeout: Seconds(30 * 60),
             rework: Seconds(2 * 3600),
@@ -198,7 +201,7 @@ impl TrainSettings {
             greedy: self.strategy == Strategy::Batch,
             relaxed: self.order == Order::Relaxed,
         };
-        TrainPolicy { external, timeout: self.timeout, window, slots, batch }
+        TrainPolicy { external, timeout: self.timeout, window, slots, batch, approvals: self.approvals }
     }
 }
 

@@ -44,6 +44,8 @@ pub enum Bug {
     FenceUncheckedAtLanding,
     /// A landing does not look whether a car was submitted again since it was planned.
     CommitUncheckedAtLanding,
+    /// A landing does not look whether somebody holds a car back since it was planned.
+    HeldBackUncheckedAtLanding,
     /// A lease has run out as soon as it has by one's own clock.
     SkewIgnored,
     /// A lease has run out when it has by the board: nobody looks for heartbeats.
@@ -73,7 +75,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every one of them.
-    pub const ALL: [Bug; 28] = [
+    pub const ALL: [Bug; 29] = [
         Bug::NoNonce,
         Bug::UnknownIsApplied,
         Bug::UnknownIsLost,
@@ -90,6 +92,7 @@ impl Bug {
         Bug::FenceUncheckedAtSubmit,
         Bug::FenceUncheckedAtLanding,
         Bug::CommitUncheckedAtLanding,
+        Bug::HeldBackUncheckedAtLanding,
         Bug::SkewIgnored,
         Bug::HeartbeatIgnored,
         Bug::UnlistedTakenBack,

@@ -224,6 +224,10 @@ impl From<EngineError> for CliError {
                 "the server cannot update several refs in one push",
                 "run it again: this is remembered now",
             ),
+            EngineError::Conflict { what, paths, hint } => {
+                let message = format!("{what}, in {}", paths.join(", "));
+                CliError::new(exit::NO, "conflict", message, hint).with("paths", paths)
+            }
             EngineError::Impossible { what, hint } => CliError::new(exit::NO, "impossible", what, hint),
         }
     }
@@ -298,6 +302,11 @@ impl From<Refusal> for CliError {
                 CliError::new(exit::NO, "already-landed", message, "commit more work before you submit it again")
                     .with("car", car.to_string())
                     .with("commit", commit.to_string())
+            }
+            Refusal::OwnCar(car) => {
+                let message = format!("you submitted {car} yourself: somebody else has to approve of it");
+                CliError::new(exit::FORBIDDEN, "own-car", message, format!("ask another to: git scrum approve {car}"))
+                    .with("car", car.to_string())
             }
             Refusal::TrainChanged(what) => {
                 CliError::new(exit::NO, "train-changed", what, "git scrum merge-train status")

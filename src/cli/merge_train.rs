@@ -1,5 +1,6 @@
 //! `git scrum merge-train`
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Subcommand;
@@ -11,7 +12,8 @@ use super::{Context, tasks, view};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::planner::{Action, in_order};
-use crate::domain::{Branch, Command, Outcome, Refusal, Train};
+use crate::domain::train::Freeze;
+use crate::domain::{Branch, Car, CarId, Command, Outcome, Priority, Refusal, Train};
 use crate::engine::{Pass, PassEvent, PassReport};
 use crate::ledger::Pace;
 
@@ -37,7 +39,7 @@ pub struct Args {
 
 #[derive(Subcommand)]
 enum Verb {
-    /// Show the cars and where they are
+    /// Show the cars, where they are and why: nothing is changed or begun
     Status,
     /// Take a car out
     Eject {
@@ -47,11 +49,19 @@ enum Verb {
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Start and land nothing until it is resumed
+    /// Put a car first, with the cars it needs
+    Promote {
+        /// The car
+        car: String,
+    },
+    /// Start and land nothing until it is resumed; or nothing that is not urgent
     Pause {
         /// Why
         #[arg(long, default_value = "paused by hand")]
         reason: String,
+        /// Stop only cars that are less urgent than this, and those that need one
+        #[arg(long, value_name = "p0|p1|p2", value_parser = freeze_line)]
+        below: Option<Priority>,
     },
     /// Go on
     Resume,
@@ -65,7 +75,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
     match &args.verb {
         Some(Verb::Status) => status(context, &target),
         Some(Verb::Eject { car, reason }) => eject(context, target, car, reason.as_deref()),
-        Some(Verb::Pause { reason }) => change(context, Command::Pause { target, reason: reason.clone() }, "Paused"),
+        Some(Verb::Promote { car }) => promote(context, target, car),
+        Some(Verb::Pause { reason, below }) => {
+            change(context, Command::Pause { target, reason: reason.clone(), below: *below }, "Paused")
+        }
         Some(Verb::Resume) => change(context, Command::Resume { target }, "Resumed"),
         None if args.watch => watch(context, &target),
         None => one_pass(context, &target, args.dry_run),
@@ -103,11 +116,16 @@ fn tell(context: &Context, event: &PassEvent) {
 }
 
 fn reply(target: &Branch, report: &PassReport) -> Reply {
+    let waits = report.actions.iter().filter_map(|action| match action {
+        Action::Wait { car, reason } => Some((car.clone(), reason.clone())),
+        _ => None,
+    });
+    let waits: BTreeMap<CarId, String> = waits.collect();
     let data = json!({
         "target": target.as_str(),
         "base": report.base.as_str(),
         "window": report.window,
-        "cars": report.cars.iter().map(view::car).collect::<Vec<_>>(),
+        "cars": report.cars.iter().map(|car| view::car_because(car, waits.get(&car.id))).collect::<Vec<_>>(),
         "runs": report.runs.iter().map(view::run).collect::<Vec<_>>(),
         "actions": report.actions.iter().map(view::action).collect::<Vec<_>>(),
     });
@@ -128,9 +146,14 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
     })?;
     let window = context.session.pass_settings(target)?.policy.window.of(&train);
     let ordered = in_order(&cars);
+    let known = current && !cars.is_empty();
+    let reasons = if known { reasons(context, target, &train, &cars) } else { BTreeMap::new() };
     let mut text = String::new();
     if let Some(reason) = &train.paused {
         text.push_str(&format!("The train for {target} is paused: {reason}\n"));
+    }
+    if let Some(Freeze { below, reason }) = &train.frozen {
+        text.push_str(&format!("The train for {target} is paused below {below}: {reason}\n"));
     }
     for (place, car) in ordered.iter().enumerate() {
         let commit = view::short(car.commit.as_str());
@@ -142,6 +165,9 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
             car.state,
             car.title
         ));
+        if let Some(reason) = reasons.get(&car.id) {
+            text.push_str(&format!("      {reason}\n"));
+        }
     }
     if ordered.is_empty() {
         text.push_str(&format!("The train for {target} is empty.\n"));
@@ -151,12 +177,30 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
         "base": train.landed_to.as_ref().map(|id| id.as_str()),
         "window": window,
         "paused": train.paused,
-        "cars": ordered.iter().map(|car| view::car(car)).collect::<Vec<_>>(),
+        "frozen": view::freeze(&train),
+        "cars": ordered.iter().map(|car| view::car_because(car, reasons.get(&car.id))).collect::<Vec<_>>(),
         "runs": train.runs.iter().map(view::run).collect::<Vec<_>>(),
         "actions": [],
         "current": current,
     });
     Ok(Reply::new(data, view::clean(&text)))
+}
+
+/// Why the open cars of a train are where they are; where that cannot be told just now, nothing but a warning.
+fn reasons(context: &Context, target: &Branch, train: &Train, cars: &[Car]) -> BTreeMap<CarId, String> {
+    use crate::engine::ports::Code;
+    let session = &context.session;
+    let explain = || -> Result<BTreeMap<CarId, String>, CliError> {
+        // The settings are those of the target as it is now.
+        session.code.refresh(std::slice::from_ref(target))?;
+        let (settings, board, checks) = (session.pass_settings(target)?, context.board()?, session.checks());
+        let pass = Pass { engine: &board, code: &session.code, checks: &checks, settings: &settings };
+        Ok(pass.explain(train, cars)?)
+    };
+    explain().unwrap_or_else(|error| {
+        context.talk.say(&format!("warning: what the next pass would do cannot be told: {}", error.message()));
+        BTreeMap::new()
+    })
 }
 
 fn eject(context: &Context, target: Branch, car: &str, reason: Option<&str>) -> Result<Reply, CliError> {
@@ -180,13 +224,36 @@ fn eject(context: &Context, target: Branch, car: &str, reason: Option<&str>) -> 
     Ok(Reply::new(json!({ "ejected": ids }), format!("Ejected {}\n", ids.join(", "))))
 }
 
+fn promote(context: &Context, target: Branch, car: &str) -> Result<Reply, CliError> {
+    let command = Command::Promote { target: target.clone(), car: tasks::parse(car)? };
+    let Outcome::Promoted { cars, changed } = context.settle(command)? else {
+        unreachable!("BUG: a promotion was asked for")
+    };
+    let ids: Vec<&str> = cars.iter().map(|id| id.as_str()).collect();
+    let words = if changed { "goes first" } else { "goes first already" };
+    let needs = match ids.split_last() {
+        Some((_, needs)) if !needs.is_empty() => format!(", after {}, which it needs", needs.join(", ")),
+        _ => String::new(),
+    };
+    let text = format!("{car} {words} in the train for {target}{needs}\n");
+    let data = json!({ "target": target.as_str(), "promoted": ids, "changed": changed });
+    Ok(Reply::new(data, view::clean(&text)))
+}
+
+/// A priority that something is less urgent than.
+fn freeze_line(text: &str) -> Result<Priority, String> {
+    match tasks::priority(text)? {
+        Priority::P3 => Err("nothing is less urgent than p3: use p0, p1 or p2".to_owned()),
+        below => Ok(below),
+    }
+}
+
 fn change(context: &Context, command: Command, word: &str) -> Result<Reply, CliError> {
     let (Command::Pause { target, .. } | Command::Resume { target }) = &command else {
         unreachable!("BUG: only pause and resume come here")
     };
     let target = target.clone();
-    let asked = context.board()?.ask(command)?;
-    let changed = asked.outcome == Outcome::Train { changed: true };
+    let changed = context.settle(command)? == Outcome::Train { changed: true };
     let text = if changed { format!("{word} the train for {target}\n") } else { "Nothing to change.\n".to_owned() };
     Ok(Reply::new(json!({ "target": target.as_str(), "changed": changed }), text))
 }

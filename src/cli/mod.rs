@@ -3,6 +3,7 @@
 //! Results go to standard output, talk and progress to standard error. One file for each verb or small family of verbs:
 //! its arguments, whose comments are its help, and one function that gives a `Reply`.
 
+mod approve;
 mod claim;
 mod demo;
 mod doctor;
@@ -17,6 +18,7 @@ mod memory;
 mod merge_train;
 mod output;
 mod renew;
+mod revert;
 mod show;
 mod status;
 mod submit;
@@ -30,7 +32,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::domain::board::Board;
-use crate::domain::{Beats, Grant};
+use crate::domain::{Beats, Command, Grant, Outcome};
 use crate::engine::doctor::{furthest_ahead, written_lately};
 use crate::engine::ports::Host;
 use crate::engine::{EngineError, latest};
@@ -75,6 +77,8 @@ enum Verb {
     Fail(claim::FailArgs),
     Done(claim::DoneArgs),
     Submit(submit::Args),
+    Approve(approve::Args),
+    Revert(revert::Args),
     MergeTrain(merge_train::Args),
     Verdict(verdict::Args),
     Lock(locks::LockArgs),
@@ -167,6 +171,8 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Fail(args) => claim::fail(&args, &context),
         Verb::Done(args) => claim::done(&args, &context),
         Verb::Submit(args) => submit::run(&args, &context),
+        Verb::Approve(args) => approve::run(&args, &context),
+        Verb::Revert(args) => revert::run(&args, &context),
         Verb::MergeTrain(args) => merge_train::run(&args, &context),
         Verb::Verdict(args) => verdict::run(&args, &context),
         Verb::Lock(args) => locks::lock(&args, &context),
@@ -202,6 +208,23 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
 impl Context {
     fn board(&self) -> Result<BoardEngine<'_>, CliError> {
         Ok(self.session.board()?)
+    }
+
+    /// Asks for something that asking twice leaves as it is. What a killed process had asked for may have been undone
+    /// since its answer got lost, so then it is asked for once more.
+    fn settle(&self, command: Command) -> Result<Outcome, CliError> {
+        let board = self.board()?;
+        let first = board.ask(command.clone())?;
+        if !first.resumed {
+            return Ok(first.outcome);
+        }
+        self.session.delivered();
+        match board.ask(command) {
+            Ok(second) => Ok(second.outcome.after(&first.outcome)),
+            // It was done, and cannot be any more.
+            Err(EngineError::Refused(_)) => Ok(first.outcome),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// When holders were last alive, as far as this clone has heard: nobody is asked.

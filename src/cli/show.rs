@@ -142,7 +142,9 @@ fn task_text(task: &Task, shown: &Shown) -> String {
 fn car_text(car: &Car) -> String {
     let reason = car.reason.as_ref().map(|reason| format!(": {reason}")).unwrap_or_default();
     let landed = car.landed_as.as_ref().map(|id| format!(" as {id}")).unwrap_or_default();
-    format!("car {} for {}: {}{landed}{reason}\n  commit     {}\n", car.id, car.target, car.state, car.commit)
+    let approved = car.approved_by().map(|by| by.as_str()).collect::<Vec<_>>().join(", ");
+    let approved = if approved.is_empty() { approved } else { format!("  approved   by {approved}\n") };
+    format!("car {} for {}: {}{landed}{reason}\n  commit     {}\n{approved}", car.id, car.target, car.state, car.commit)
 }
 
 fn verdict_text(record: &VerdictRecord) -> String {

@@ -60,12 +60,17 @@ pub(super) fn run(_: &Args, context: &Context) -> Result<Reply, CliError> {
     for (train, cars) in &trains {
         let ordered = in_order(cars);
         let ids: Vec<&str> = ordered.iter().map(|car| car.id.as_str()).collect();
-        let paused = train.paused.as_ref().map(|reason| format!(" (paused: {reason})")).unwrap_or_default();
+        let paused = match (&train.paused, &train.frozen) {
+            (Some(reason), _) => format!(" (paused: {reason})"),
+            (None, Some(freeze)) => format!(" (paused below {}: {})", freeze.below, freeze.reason),
+            (None, None) => String::new(),
+        };
         let waiting = if ids.is_empty() { "empty".to_owned() } else { ids.join(", ") };
         text.push_str(&format!("Train for {}{paused}: {waiting}\n", train.target));
         shown_trains.push(json!({
             "target": train.target.as_str(),
             "paused": train.paused,
+            "frozen": view::freeze(train),
             "cars": ordered.iter().map(|car| view::car(car)).collect::<Vec<_>>(),
             "runs": train.runs.iter().map(view::run).collect::<Vec<_>>(),
         }));

@@ -110,7 +110,7 @@ pub struct CancelArgs {
     reason: Option<String>,
 }
 
-fn priority(text: &str) -> Result<Priority, String> {
+pub(super) fn priority(text: &str) -> Result<Priority, String> {
     Priority::ALL.into_iter().find(|p| p.as_str() == text).ok_or_else(|| "use p0, p1, p2 or p3".to_owned())
 }
 

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::domain::claim::Claim;
 use crate::domain::planner::Action;
-use crate::domain::{Car, Run, Summary, Task, Team};
+use crate::domain::{Car, Run, Summary, Task, Team, Train};
 
 /// Text that is safe on a terminal: control characters and those that reorder text are escaped.
 pub(super) fn clean(text: &str) -> String {
@@ -98,8 +98,27 @@ pub(super) fn car(car: &Car) -> Value {
         "priority": car.priority.as_str(),
         "task": car.task.as_ref().map(|task| task.id.as_str()),
         "after": car.after.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+        "promoted": car.promoted > 0,
+        "approved_by": car.approved_by().map(|by| by.as_str()).collect::<Vec<_>>(),
         "landed_as": car.landed_as.as_ref().map(|id| id.as_str()),
     })
+}
+
+/// A car, with what it waits for now if nothing else is said of it.
+pub(super) fn car_because(car: &Car, reason: Option<&String>) -> Value {
+    let mut value = self::car(car);
+    if car.state.is_open() {
+        merge(&mut value, json!({ "reason": car.reason.as_ref().or(reason) }));
+    }
+    value
+}
+
+/// What a train holds back; null where it holds back nothing, or everything.
+pub(super) fn freeze(train: &Train) -> Value {
+    train
+        .frozen
+        .as_ref()
+        .map_or(Value::Null, |freeze| json!({ "below": freeze.below.as_str(), "reason": freeze.reason }))
 }
 
 /// A run.

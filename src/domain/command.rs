@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::claim::Overdue;
-use super::train::{Batch, CarTask, Run, VerdictRecord};
+use super::train::{Batch, CarTask, Run, VerdictRecord, is_zero};
 use super::{
     Branch, CarId, Fence, Holder, Label, LockMode, ObjectId, OperationId, Pattern, Priority, Seconds, Size, TaskId,
     Team, TeamName, Timestamp,
@@ -270,6 +270,9 @@ pub enum Command {
         /// Cars that must land first.
         #[serde(default)]
         after: Vec<CarId>,
+        /// Put it before all others, unless it is in the train already.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        first: bool,
     },
     /// Take a car out of the train.
     Eject {
@@ -291,17 +294,39 @@ pub enum Command {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         window: Option<u32>,
     },
-    /// Stop a train from starting and landing anything.
+    /// Stop a train from starting and landing anything, or what is not urgent.
     Pause {
         /// The train.
         target: Branch,
         /// Why.
         reason: String,
+        /// Stop only what is less urgent than this; `None`: everything.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        below: Option<Priority>,
     },
     /// Let a train go on.
     Resume {
         /// The train.
         target: Branch,
+    },
+    /// Approve of a car, or think better of it.
+    Approve {
+        /// The train.
+        target: Branch,
+        /// The car.
+        car: CarId,
+        /// The commit that was looked at: a car that was submitted again since is another.
+        commit: ObjectId,
+        /// Take the approval back.
+        #[serde(default)]
+        withdraw: bool,
+    },
+    /// Put a car first, with the cars it needs.
+    Promote {
+        /// The train.
+        target: Branch,
+        /// The car.
+        car: CarId,
     },
     /// Ask for a test.
     StartRun {
@@ -347,6 +372,9 @@ pub enum Command {
         to: ObjectId,
         /// The tree of that commit.
         tree: ObjectId,
+        /// How many approvals each car needs.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        approvals: u32,
     },
     /// Take an announcement back, because the target went elsewhere.
     AbandonLanding {
@@ -369,6 +397,9 @@ pub enum Command {
         to: ObjectId,
         /// The tree that was tested; `None` for cars that were found on the target already.
         tree: Option<ObjectId>,
+        /// How many approvals each car needs, unless it was found on the target already.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        approvals: u32,
         /// The window of the train from now on; `None`: as it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         window: Option<u32>,
@@ -466,6 +497,20 @@ pub enum Outcome {
         /// Which: the one that was named, and those that need it.
         cars: Vec<CarId>,
     },
+    /// A car has so many approvals.
+    Approved {
+        /// How many, for its present commit.
+        approvals: u32,
+        /// Whether anything changed.
+        changed: bool,
+    },
+    /// Cars go first.
+    Promoted {
+        /// Which, in the order in which they land: those that the named one needs, and itself.
+        cars: Vec<CarId>,
+        /// Whether anything changed.
+        changed: bool,
+    },
     /// A train was changed, or was as asked already.
     Train {
         /// Whether anything changed.
@@ -493,6 +538,24 @@ pub enum Outcome {
     },
 }
 
+impl Outcome {
+    /// What came of the same command twice, `first` and then this: whether either changed anything.
+    pub fn after(self, first: &Outcome) -> Outcome {
+        let did = match first {
+            Outcome::Approved { changed, .. } | Outcome::Promoted { changed, .. } | Outcome::Train { changed } => {
+                *changed
+            }
+            _ => false,
+        };
+        match self {
+            Outcome::Approved { approvals, changed } => Outcome::Approved { approvals, changed: changed || did },
+            Outcome::Promoted { cars, changed } => Outcome::Promoted { cars, changed: changed || did },
+            Outcome::Train { changed } => Outcome::Train { changed: changed || did },
+            other => other,
+        }
+    }
+}
+
 impl Command {
     /// What it is called in the log.
     pub fn verb(&self) -> &'static str {
@@ -517,6 +580,8 @@ impl Command {
             Command::Eject { .. } => "eject",
             Command::Pause { .. } => "pause",
             Command::Resume { .. } => "resume",
+            Command::Approve { .. } => "approve",
+            Command::Promote { .. } => "promote",
             Command::StartRun { .. } => "run",
             Command::ChangeRuns { .. } => "runs",
             Command::Verdict { .. } => "verdict",
@@ -570,8 +635,18 @@ impl Operation {
             (Command::Eject { target, reason, .. }, Outcome::Ejected { cars: left }) => {
                 format!("eject {} from {target} by {by}: {reason}", cars(left))
             }
-            (Command::Pause { target, reason }, _) => format!("pause {target} by {by}: {reason}"),
+            (Command::Pause { target, reason, below: None }, _) => format!("pause {target} by {by}: {reason}"),
+            (Command::Pause { target, reason, below: Some(below) }, _) => {
+                format!("pause {target} below {below} by {by}: {reason}")
+            }
             (Command::Resume { target }, _) => format!("resume {target} by {by}"),
+            (Command::Approve { target, car, commit, withdraw }, _) => {
+                let word = if *withdraw { "approval withdrawn of" } else { "approve" };
+                format!("{word} {car} on {target} by {by}, {commit}")
+            }
+            (Command::Promote { target, .. }, Outcome::Promoted { cars: first, .. }) => {
+                format!("promote {} on {target} by {by}", cars(first))
+            }
             (Command::StartRun { target, run }, _) => {
                 format!("run {} on {target} by {by}, {}", cars(&run.cars), run.commit)
             }

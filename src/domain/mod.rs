@@ -8,6 +8,7 @@
 pub mod board;
 pub mod claim;
 pub mod command;
+pub mod holds;
 pub mod id;
 pub mod invariants;
 pub mod memory;

@@ -12,9 +12,11 @@
 mod batches;
 mod line;
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::command::EjectCause;
+use super::holds::held_back;
 use super::{Batch, Car, CarId, ObjectId, Run, Seconds, Timestamp, Train, Verdict};
 use line::{Wanted, speculate};
 
@@ -71,6 +73,8 @@ pub struct TrainPolicy {
     pub slots: u32,
     /// How cars are tested together.
     pub batch: BatchPolicy,
+    /// How many approvals a car needs for its commit.
+    pub approvals: u32,
 }
 
 /// How cars are tested together.
@@ -228,16 +232,22 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
     if !plan.actions.is_empty() {
         return plan;
     }
-    match speculate(train, cars, seen, policy) {
-        Ok((actions, batches)) => Plan { actions, batches: Some(batches), wanted: None },
+    let held = held_back(train, cars, policy.approvals);
+    let going: Vec<Car> = cars.iter().filter(|car| !held.contains_key(&car.id)).cloned().collect();
+    match speculate(train, &going, seen, policy) {
+        Ok((mut actions, batches)) => {
+            actions.extend(held.into_iter().map(|(car, reason)| Action::Wait { car: car.clone(), reason }));
+            Plan { actions, batches: Some(batches), wanted: None }
+        }
         Err(Wanted(cars)) => Plan { wanted: Some(cars), ..Plan::default() },
     }
 }
 
-/// Cars in the order in which they land: the most urgent first, then by position, but each after those it needs.
+/// Cars in the order in which they land: those that were put first, the most urgent, then by position; but each after
+/// those it needs.
 pub fn in_order(cars: &[Car]) -> Vec<&Car> {
     let mut left: Vec<&Car> = cars.iter().collect();
-    left.sort_by_key(|car| (car.priority, car.position));
+    left.sort_by_key(|car| (Reverse(car.promoted), car.priority, car.position));
     let mut ordered: Vec<&Car> = Vec::with_capacity(left.len());
     while !left.is_empty() {
         let waits = |car: &&Car, left: &[&Car]| left.iter().any(|other| car.after.contains(&other.id));

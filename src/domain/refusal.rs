@@ -95,6 +95,8 @@ pub enum Refusal {
         /// Its commit.
         commit: ObjectId,
     },
+    /// Who submitted a car has nothing to say on whether it may land.
+    OwnCar(CarId),
     /// The train is not what the caller saw: it must look again.
     TrainChanged(String),
 }

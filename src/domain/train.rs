@@ -17,6 +17,9 @@ pub struct Train {
     /// Why nothing starts or lands for now, when somebody paused it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub paused: Option<String>,
+    /// What waits for now, when somebody stopped only what is less urgent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub frozen: Option<Freeze>,
     /// Where the target was after the last landing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landed_to: Option<ObjectId>,
@@ -44,6 +47,7 @@ impl Train {
             target,
             next_position: 1,
             paused: None,
+            frozen: None,
             landed_to: None,
             landing: None,
             runs: Vec::new(),
@@ -106,6 +110,16 @@ impl Tally {
     }
 }
 
+/// A pause for what is not urgent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Freeze {
+    /// Cars of this priority, and more urgent ones, go on.
+    pub below: Priority,
+    /// Why the others do not.
+    pub reason: String,
+}
+
 /// A write-ahead record: the target is about to be moved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -143,6 +157,9 @@ pub struct Car {
     pub priority: Priority,
     /// Its place in the queue among cars of its priority.
     pub position: u64,
+    /// How lately it was put first: of all cars the one with the highest number goes first. 0: never.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub promoted: u32,
     /// Cars that must land before it, and with which it leaves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<CarId>,
@@ -151,6 +168,9 @@ pub struct Car {
     /// Why it is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// Who approves of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<Approval>,
     /// When it was submitted.
     pub submitted_at: Timestamp,
     /// Who submitted it.
@@ -165,6 +185,29 @@ pub struct Car {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landed_as: Option<ObjectId>,
 }
+
+impl Car {
+    /// Who approves of exactly its present commit, but for whoever submitted it.
+    pub fn approved_by(&self) -> impl Iterator<Item = &Holder> {
+        let counts = |approval: &&Approval| approval.commit == self.commit && approval.by != self.submitted_by;
+        self.approvals.iter().filter(counts).map(|approval| &approval.by)
+    }
+}
+
+/// Somebody's word that a commit may land.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Approval {
+    /// Whose: a name, not a proof of who it was.
+    pub by: Holder,
+    /// The commit they have looked at: it says nothing of any other.
+    pub commit: ObjectId,
+    /// When they said so.
+    pub at: Timestamp,
+}
+
+/// The most approvals that are kept of one car.
+pub const APPROVALS_MAX: usize = 64;
 
 /// The task a car does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -273,7 +316,8 @@ impl Run {
     }
 }
 
-fn is_zero(count: &u32) -> bool {
+/// For fields that are written only where they say something.
+pub(super) fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 

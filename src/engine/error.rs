@@ -39,6 +39,15 @@ pub enum EngineError {
     },
     /// The server cannot move several refs in one push.
     NotAtomic,
+    /// Two changes of the code do not go together.
+    Conflict {
+        /// Which.
+        what: String,
+        /// Where.
+        paths: Vec<String>,
+        /// What to do about it.
+        hint: String,
+    },
     /// The request itself cannot be carried out, for a reason outside the rules.
     Impossible {
         /// What is wrong, with the fact behind it.

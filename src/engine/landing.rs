@@ -83,6 +83,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             from: landing.from.clone(),
             to: landing.to.clone(),
             tree: tree.cloned(),
+            approvals: self.settings.policy.approvals,
             window: Some(self.settings.policy.window.grown(train, landing.cars.len())),
         }
     }
@@ -133,6 +134,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             from: landing.from.clone(),
             to: landing.to.clone(),
             tree: tree.clone(),
+            approvals: self.settings.policy.approvals,
         };
         self.engine.run(command, &How::default())?;
         match self.finish(landing, &landing.from, now.train)? {

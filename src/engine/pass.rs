@@ -140,6 +140,45 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         Ok(self.report(seen.base, plan.actions, &[], train, cars))
     }
 
+    /// Why each of the open cars is where it is, and what the next pass would do with it: the plan, in words. Nothing
+    /// is recorded, and no run is asked for.
+    pub fn explain(&self, train: &Train, cars: &[Car]) -> Result<BTreeMap<CarId, String>, EngineError> {
+        let mut seen = self.observe(train, cars)?;
+        if let Some(landing) = &train.landing {
+            let landing = landing.cars.iter().map(|id| (id.clone(), "it is being landed".to_owned()));
+            let waits = "a landing comes first".to_owned();
+            let others = cars.iter().map(|car| (car.id.clone(), waits.clone()));
+            return Ok(others.chain(landing).collect());
+        }
+        let plan = self.plan_fully(train, cars, &mut seen)?;
+        let mut reasons = BTreeMap::new();
+        for action in &plan.actions {
+            match action {
+                // Those ahead in it that have runs of their own are told of by these.
+                Action::StartRun { cars, commit, .. } => {
+                    let tests = || format!("the next pass tests it, as {commit}");
+                    for id in cars {
+                        reasons.entry(id.clone()).or_insert_with(tests);
+                    }
+                }
+                Action::Land { cars, to, .. } => {
+                    reasons.extend(cars.iter().map(|id| (id.clone(), format!("the next pass lands it, by {to}"))));
+                }
+                Action::Eject { car, reason, .. } => {
+                    reasons.insert(car.clone(), format!("the next pass ejects it: {reason}"));
+                }
+                Action::Wait { car, reason } => {
+                    reasons.insert(car.clone(), reason.clone());
+                }
+                Action::CancelRun { .. } | Action::ReuseVerdict { .. } => {}
+            }
+        }
+        for car in cars {
+            reasons.entry(car.id.clone()).or_insert_with(|| "it is planned anew after others have left".to_owned());
+        }
+        Ok(reasons)
+    }
+
     /// Runs the pass.
     pub fn run(&self, tell: &mut dyn FnMut(PassEvent)) -> Result<PassReport, EngineError> {
         let mut account = Account { done: Vec::new(), tell };

@@ -28,6 +28,17 @@ pub trait Code {
     fn contains(&self, tip: &ObjectId, commit: &ObjectId) -> Result<bool, Fault>;
     /// Merges the car onto `base`, by git's own merge, into a commit that is the same wherever it is built.
     fn candidate(&self, base: &ObjectId, car: &Car) -> Result<Candidate, Fault>;
+    /// The target just before and just after a car that has landed; `None` where its commit came there in another way
+    /// than by a merge of its own.
+    fn brought(&self, car: &Car) -> Result<Option<(ObjectId, ObjectId)>, Fault>;
+    /// A commit on `tip` that takes back what came between two commits, the older one first.
+    fn undo(
+        &self,
+        tip: &ObjectId,
+        between: (&ObjectId, &ObjectId),
+        message: &str,
+        at: Timestamp,
+    ) -> Result<Undone, Fault>;
     /// The update that publishes the head of a branch of this clone: it goes along with the ledger's.
     fn branch_update(&self, branch: &Branch, commit: &ObjectId) -> Result<Option<RefUpdate>, Fault>;
     /// Whether the code and the ledger live on one remote that moves several refs in one push.
@@ -44,6 +55,20 @@ pub trait Code {
     fn note(&self, verdict: &VerdictRecord) -> Result<Option<RefUpdate>, Fault>;
     /// Learns that updates which went along with the ledger's were applied.
     fn applied(&self, updates: &[RefUpdate]) -> Result<(), Fault>;
+}
+
+/// What became of taking something back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Undone {
+    /// This commit does it.
+    Commit(ObjectId),
+    /// There was nothing left of it.
+    Nothing,
+    /// What it changed was changed since.
+    Conflict {
+        /// Where.
+        paths: Vec<String>,
+    },
 }
 
 /// What a check said of a commit.

@@ -98,6 +98,7 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             task: request.task.as_ref().map(|id| SubmittedTask { id: id.clone(), fence: request.fence }),
             priority: request.priority,
             after: request.after.clone(),
+            first: false,
         };
         let mut asked = self.publish_together(command.clone(), update.clone(), code)?;
         if asked.resumed && !self.is_in_train(&request.target, &car, &commit)? {
@@ -168,7 +169,7 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
     }
 
     /// Runs a command with one more ref in its push; or, where that cannot be, with the ref first.
-    fn publish_together(
+    pub(super) fn publish_together(
         &self,
         command: Command,
         update: Option<RefUpdate>,

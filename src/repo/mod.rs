@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use std::rc::Rc;
 
 use crate::domain::planner::Candidate;
-use crate::domain::{Branch, Car, ObjectId, VerdictRecord};
-use crate::engine::ports::Code;
+use crate::domain::{Branch, Car, ObjectId, Timestamp, VerdictRecord};
+use crate::engine::ports::{Code, Undone};
 use crate::failpoint;
 use crate::git::transfer::RefOutcome;
 use crate::git::{Cause, Git, GitError, failure};
@@ -155,6 +155,20 @@ impl Code for GitCode {
 
     fn candidate(&self, base: &ObjectId, car: &Car) -> Result<Candidate, Fault> {
         candidate::build(&self.git, &self.objects, base, car)
+    }
+
+    fn brought(&self, car: &Car) -> Result<Option<(ObjectId, ObjectId)>, Fault> {
+        candidate::brought(&self.git, car)
+    }
+
+    fn undo(
+        &self,
+        tip: &ObjectId,
+        between: (&ObjectId, &ObjectId),
+        message: &str,
+        at: Timestamp,
+    ) -> Result<Undone, Fault> {
+        candidate::undo(&self.git, &self.objects, tip, between, (&self.author, message, at.as_secs()))
     }
 
     fn branch_update(&self, branch: &Branch, commit: &ObjectId) -> Result<Option<RefUpdate>, Fault> {

@@ -12,7 +12,7 @@
 
 mod scene;
 
-use scene::{CANDIDATE, Scene, Setting, Verb, verb, verb_at};
+use scene::{CANDIDATE, Scene, Setting, Verb, verb, verb_at, verb_by};
 
 /// Everything that merges may land: a story that is about something else need not run checks.
 const NO_CHECK: &str = "";
@@ -32,6 +32,7 @@ const BOARD: &[Verb] = &[
     // The same as before, and yet another request: the answer to that is not the answer to this.
     verb(&["lock", "docs/**"]),
     verb(&["merge-train", "pause"]),
+    verb(&["merge-train", "pause", "--below", "p1"]),
     verb(&["merge-train", "resume"]),
     verb(&["memory", "add", "No FIXME lands", "--kind", "convention"]),
     verb(&["team", "remove", "core"]),
@@ -70,7 +71,7 @@ const LAST_HEARTBEATS: &[Verb] = &[verb(&["renew"]), verb(&["done", "one"]), ver
 const WORKTREES: &[Verb] = &[
     verb(&["claim", "three", "--worktree"]),
     // Where it is gone already there is none to remove.
-    Verb { at: None, args: &["worktree", "remove", "one"], or_no: true },
+    Verb { at: None, by: None, args: &["worktree", "remove", "one"], or_no: true },
     verb(&["worktree", "add", "one"]),
     verb(&["worktree", "clean"]),
 ];
@@ -80,8 +81,14 @@ const SUBMISSIONS: &[Verb] = &[
     verb(&["merge-train", "eject", "one"]),
     verb_at("one", &["submit"]),
     verb(&["submit", "--branch", "feature/x", "--after", "one"]),
+    verb(&["submit", "--branch", "feature/y"]),
+    verb_by("cyd", &["approve", "feature/y"]),
+    verb_by("cyd", &["approve", "feature/y", "--withdraw"]),
+    verb_by("cyd", &["approve", "feature/y"]),
+    verb(&["merge-train", "promote", "feature/y"]),
 ];
 
+const REVERT: &[Verb] = &[verb(&["revert", "one"]), verb(&["merge-train", "--once"])];
 const PASS: &[Verb] = &[verb(&["merge-train", "--once"])];
 const SUBMIT_AND_PASS: &[Verb] = &[verb_at("one", &["submit"]), verb(&["merge-train", "--once"])];
 const VERDICT: &[Verb] = &[
@@ -148,6 +155,7 @@ fn submissions(setting: Setting) {
     let prepared = Scene::usual(setting, |scene| {
         scene.ok(&["init"]);
         scene.branch("feature/x", "x");
+        scene.branch("feature/y", "y");
         scene.work_on("one", "one");
     });
     prepared.inspect(|scene| scene.sweep(SUBMISSIONS));
@@ -224,6 +232,18 @@ fn of_worktrees() {
 #[test]
 fn of_submissions() {
     submissions(Setting::Files);
+}
+
+#[test]
+fn of_taking_back_what_landed() {
+    for setting in [Setting::Files, Setting::Alone] {
+        let prepared = Scene::new(setting, NO_CHECK, |scene| {
+            scene.ok(&["init"]);
+            scene.world.ok(&scene.work_on("one", "one"), &["submit"]);
+            scene.ok(&["merge-train"]);
+        });
+        prepared.expect("files can always be had").sweep(REVERT);
+    }
 }
 
 #[test]

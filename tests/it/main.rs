@@ -26,5 +26,6 @@ mod scrum;
 mod snapshots;
 mod tour;
 mod train;
+mod train_controls;
 mod verify;
 mod worktrees;

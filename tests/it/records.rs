@@ -32,7 +32,10 @@ use git_scrum::record::{
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use values::{at, batched_board, entry, id, least_board, least_entry, looked, operations, recorded, whole_board};
+use values::{
+    approved_board, at, batched_board, entry, frozen_board, id, least_board, least_entry, looked, operations,
+    promoted_board, recorded, whole_board,
+};
 
 /// What a ledger holds: the text of every record, by key.
 type Records = BTreeMap<String, Vec<u8>>;
@@ -119,11 +122,21 @@ fn golden(ledger: &str, written: &Records) -> Held {
     Held::new(&golden)
 }
 
+/// Every golden board.
+fn boards() -> [(&'static str, Changes); 6] {
+    [
+        ("board-whole", whole_board()),
+        ("board-least", least_board()),
+        ("board-batched", batched_board()),
+        ("board-frozen", frozen_board()),
+        ("board-promoted", promoted_board()),
+        ("board-approved", approved_board()),
+    ]
+}
+
 #[test]
 fn boards_are_written_and_read_as_they_always_were() {
-    for (ledger, changes) in
-        [("board-whole", whole_board()), ("board-least", least_board()), ("board-batched", batched_board())]
-    {
+    for (ledger, changes) in boards() {
         let held = golden(ledger, &records_of(&changes));
         let (read, astray) = load_board(&held.snapshot()).expect("it is readable");
         assert_eq!(astray, [] as [&str; 0], "{ledger}");
@@ -226,10 +239,11 @@ fn what_an_asker_found_overdue_is_written_and_read_as_it_always_was() {
 
 #[test]
 fn a_golden_record_is_never_taken_away() {
-    let ledgers = ["board-whole", "board-least", "board-batched", "memory-whole", "memory-least"].map(str::to_owned);
+    let ledgers = boards().into_iter().map(|(name, _)| name).chain(["memory-whole", "memory-least"]);
+    let ledgers = ledgers.map(str::to_owned);
     let operations = operations().into_iter().map(|(name, ..)| format!("operation-{name}"));
     let looks = looks().into_iter().map(|(name, _)| format!("operation-{name}"));
-    let known: BTreeSet<String> = ledgers.into_iter().chain(operations).chain(looks).collect();
+    let known: BTreeSet<String> = ledgers.chain(operations).chain(looks).collect();
     let there = fs::read_dir(directory()).expect("there are golden records");
     let name = |entry: std::io::Result<fs::DirEntry>| entry.expect("readable").file_name();
     let there: BTreeSet<String> = there.map(|entry| name(entry).to_string_lossy().into_owned()).collect();
@@ -241,7 +255,13 @@ fn every_command_and_outcome_has_a_golden_record() {
     let all = operations();
     for (name, command, outcome) in &all {
         let word = command_word(command);
-        assert_eq!(name.trim_end_matches("-least").trim_end_matches("-batched").trim_end_matches("-refused"), word);
+        assert_eq!(
+            name.trim_end_matches("-least")
+                .trim_end_matches("-batched")
+                .trim_end_matches("-more")
+                .trim_end_matches("-refused"),
+            word
+        );
         let text = records_of_operation(&recorded(command.clone(), outcome.clone())).remove("operations-0000");
         let text = String::from_utf8(text.expect("it is the first")).expect("records are text");
         assert!(text.contains(&format!("\ndo = \"{word}\"\n")), "{text}");
@@ -275,6 +295,8 @@ fn command_word(command: &Command) -> &'static str {
         Command::Eject { .. } => "eject",
         Command::Pause { .. } => "pause",
         Command::Resume { .. } => "resume",
+        Command::Approve { .. } => "approve",
+        Command::Promote { .. } => "promote",
         Command::StartRun { .. } => "start-run",
         Command::ChangeRuns { .. } => "change-runs",
         Command::Verdict { .. } => "verdict",
@@ -283,7 +305,7 @@ fn command_word(command: &Command) -> &'static str {
         Command::Land { .. } => "land",
     }
 }
-const COMMANDS: usize = 26;
+const COMMANDS: usize = 28;
 
 /// The same for outcomes.
 fn outcome_word(outcome: &Outcome) -> &'static str {
@@ -300,13 +322,15 @@ fn outcome_word(outcome: &Outcome) -> &'static str {
         Outcome::Team { .. } => "team",
         Outcome::Submitted { .. } => "submitted",
         Outcome::Ejected { .. } => "ejected",
+        Outcome::Approved { .. } => "approved",
+        Outcome::Promoted { .. } => "promoted",
         Outcome::Train { .. } => "train",
         Outcome::Runs { .. } => "runs",
         Outcome::Verdict { .. } => "verdict",
         Outcome::Landed { .. } => "landed",
     }
 }
-const OUTCOMES: usize = 16;
+const OUTCOMES: usize = 18;
 
 #[test]
 fn words_on_the_wire_stay_what_they_are() {
@@ -351,7 +375,7 @@ fn is_integrity(read: &Read) -> bool {
 
 /// The texts of all golden records.
 fn all_texts() -> Vec<Vec<u8>> {
-    let boards = [records_of(&whole_board()), records_of(&least_board())];
+    let boards = boards().map(|(_, changes)| records_of(&changes));
     let entries = [records_of_entry(&entry()), records_of_entry(&least_entry())];
     let operations = operations().into_iter().map(|(_, command, outcome)| recorded(command, outcome));
     let operations = operations.map(|applied| records_of_operation(&applied));

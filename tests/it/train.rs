@@ -13,28 +13,28 @@ use serde_json::Value;
 use crate::scrum::{World, texts};
 use crate::support::RemoteKind;
 
-const EXTERNAL: &str = "[train]\nci = \"external\"\n";
+pub const EXTERNAL: &str = "[train]\nci = \"external\"\n";
 
 /// A train with its CI system.
-struct Yard {
-    world: World,
-    clone: PathBuf,
+pub struct Yard {
+    pub world: World,
+    pub clone: PathBuf,
     /// Files that were there before.
-    old: BTreeSet<String>,
+    pub old: BTreeSet<String>,
     /// Candidates that are being tested, by object id, with the files they have.
-    in_test: BTreeMap<String, String>,
+    pub in_test: BTreeMap<String, String>,
     /// Candidates that were asked for, in order.
-    started: Vec<String>,
+    pub started: Vec<String>,
     /// Candidates nobody waits for any more.
-    cancelled: Vec<String>,
+    pub cancelled: Vec<String>,
     /// Candidates that were found good.
-    passed: BTreeSet<String>,
+    pub passed: BTreeSet<String>,
     /// The windows of the passes.
-    windows: Vec<u64>,
+    pub windows: Vec<u64>,
 }
 
 impl Yard {
-    fn new(settings: &str) -> Yard {
+    pub fn new(settings: &str) -> Yard {
         let world = World::with_config(RemoteKind::File, &format!("{EXTERNAL}{settings}")).expect("a file remote");
         let clone = world.clone_with_board("yard");
         let old = world.landed_files().into_iter().collect();
@@ -43,7 +43,7 @@ impl Yard {
     }
 
     /// Submits branches, each with a file of its name, one after the other.
-    fn submit(&self, names: &str) {
+    pub fn submit(&self, names: &str) {
         for name in names.split_whitespace() {
             self.push(name, name, name);
             self.world.ok(&self.clone, &["submit", "--branch", name]);
@@ -51,7 +51,7 @@ impl Yard {
     }
 
     /// Pushes a branch whose commit writes `file`.
-    fn push(&self, name: &str, file: &str, content: &str) {
+    pub fn push(&self, name: &str, file: &str, content: &str) {
         let sandbox = &self.world.sandbox;
         sandbox.git(&self.clone, &["fetch", "-q", "origin"]);
         sandbox.git(&self.clone, &["checkout", "-q", "-B", name, "origin/main"]);
@@ -60,14 +60,14 @@ impl Yard {
     }
 
     /// The files that a commit has more than the first one, as a name.
-    fn name_of(&self, commit: &str) -> String {
+    pub fn name_of(&self, commit: &str) -> String {
         let listed = self.world.sandbox.git(self.world.remote().bare(), &["ls-tree", "-r", "--name-only", commit]);
         let new: Vec<&str> = listed.lines().filter(|file| !self.old.contains(*file)).collect();
         new.join(" ")
     }
 
     /// One pass. Gives its answer.
-    fn tick(&mut self) -> Value {
+    pub fn tick(&mut self) -> Value {
         let pass = self.world.ok(&self.clone, &["merge-train"]);
         for action in pass["actions"].as_array().expect("actions") {
             let commit = action["commit"].as_str().unwrap_or_default().to_owned();
@@ -88,7 +88,7 @@ impl Yard {
     }
 
     /// CI says something of the candidate with these files.
-    fn say(&mut self, verdict: &str, files: &str) {
+    pub fn say(&mut self, verdict: &str, files: &str) {
         let found = self.in_test.iter().find(|(_, name)| *name == files).map(|(commit, _)| commit.clone());
         let commit = found.unwrap_or_else(|| panic!("{files} is not being tested, but {:?}", self.in_test));
         let said = self.world.ok(&self.clone, &["verdict", verdict, "--commit", &commit]);
@@ -100,14 +100,14 @@ impl Yard {
     }
 
     /// The same, and a pass after it. Gives what that did to cars.
-    fn hear(&mut self, verdict: &str, files: &str) -> Vec<String> {
+    pub fn hear(&mut self, verdict: &str, files: &str) -> Vec<String> {
         self.say(verdict, files);
         let pass = self.tick();
         done(&pass)
     }
 
     /// Lets CI answer whatever is being tested, oldest first, until nothing is: red where `red` says so of the files.
-    fn settle(&mut self, red: impl Fn(&[&str]) -> bool) {
+    pub fn settle(&mut self, red: impl Fn(&[&str]) -> bool) {
         while let Some(name) = self.started.iter().find(|name| self.in_test.values().any(|known| known == *name)) {
             let name = name.clone();
             let files: Vec<&str> = name.split(' ').collect();
@@ -117,7 +117,7 @@ impl Yard {
     }
 
     /// The branches that landed, in order.
-    fn landed(&self) -> Vec<String> {
+    pub fn landed(&self) -> Vec<String> {
         let bare = self.world.remote().bare();
         let log = self.world.sandbox.git(bare, &["log", "--first-parent", "--reverse", "--format=%s", "main"]);
         let name = |subject: &str| Some(subject.strip_prefix("Land ")?.split(':').next()?.to_owned());
@@ -125,7 +125,7 @@ impl Yard {
     }
 
     /// Ends a story: what landed, and what was tested for that.
-    fn end(&mut self, landed: &str, started: &[&str], cancelled: usize) {
+    pub fn end(&mut self, landed: &str, started: &[&str], cancelled: usize) {
         assert_eq!(self.landed().join(" "), landed, "what landed");
         assert_eq!(self.started, started, "what was tested");
         assert_eq!(self.cancelled.len(), cancelled, "{:?}", self.cancelled);
@@ -133,13 +133,16 @@ impl Yard {
         let before = refs();
         let answer = self.world.ok(&self.clone, &["merge-train"]);
         assert_eq!(before, refs(), "a pass without news changes something: {answer:#}");
-        let moved = self.world.sandbox.git(self.world.remote().bare(), &["rev-parse", "main"]);
-        assert!(landed.is_empty() || self.passed.contains(&moved), "what is on the target was not tested");
+        let tree = |commit: &str| {
+            self.world.sandbox.git(self.world.remote().bare(), &["rev-parse", &format!("{commit}^{{tree}}")])
+        };
+        let tested = self.passed.iter().any(|passed| tree(passed) == tree("main"));
+        assert!(landed.is_empty() || tested, "what is on the target was not tested");
     }
 }
 
 /// What a pass did to cars: `land A B`, `eject C`.
-fn done(pass: &Value) -> Vec<String> {
+pub fn done(pass: &Value) -> Vec<String> {
     let actions = pass["actions"].as_array().expect("actions");
     let of = |action: &Value| match action["kind"].as_str().expect("a kind") {
         "land" => Some(format!("land {}", texts(&action["cars"], None).join(" "))),
@@ -150,7 +153,7 @@ fn done(pass: &Value) -> Vec<String> {
 }
 
 /// Why a car is where it is.
-fn reason(pass: &Value, car: &str) -> String {
+pub fn reason(pass: &Value, car: &str) -> String {
     let actions = pass["actions"].as_array().expect("actions");
     let of = actions.iter().find(|action| action["car"] == car).unwrap_or_else(|| panic!("nothing of {car}: {pass:#}"));
     of["reason"].as_str().expect("a reason").to_owned()

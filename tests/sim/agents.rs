@@ -89,6 +89,8 @@ pub enum Want {
     Aside,
     /// To fold the board.
     Fold,
+    /// To take back what a task brought.
+    Revert(CarId),
     /// To run a pass of the train.
     Pass,
     /// To judge what the train asks for.
@@ -207,15 +209,17 @@ impl Actor {
             85..87 => Command::Block { task, reason },
             87..90 => Command::Unblock { task },
             90..91 => Command::Release { task, fence: None, reason: None, force: true },
-            91..92 => Command::Pause { target: target(), reason },
-            92..94 => Command::Resume { target: target() },
+            91..92 => Command::Pause { target: target(), reason, below: world.percent(50).then_some(Priority::P1) },
+            92..93 => Command::Promote { target: target(), car: CarId::from(&task) },
+            93..94 => Command::Resume { target: target() },
             94..95 => Command::AddTeam(Team {
                 name: TeamName::parse("red").expect("a name"),
                 labels: Vec::new(),
                 capacity: Some(2),
                 size_max: None,
             }),
-            95..98 => return Want::Remember(new_entry(world)),
+            95..96 => return Want::Revert(CarId::from(&task)),
+            96..98 => return Want::Remember(new_entry(world)),
             _ => return Want::Aside,
         };
         Want::Ask(command)

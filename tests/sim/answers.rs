@@ -115,7 +115,7 @@ fn changes_nothing(outcome: &Outcome) -> bool {
         Outcome::Board { created } => !created,
         Outcome::Unlocked { patterns } => patterns.is_empty(),
         Outcome::Submitted { again, .. } => *again,
-        Outcome::Train { changed } => !changed,
+        Outcome::Approved { changed, .. } | Outcome::Promoted { changed, .. } | Outcome::Train { changed } => !changed,
         Outcome::Runs { started, cancelled } => started.is_empty() && cancelled.is_empty(),
         Outcome::Team { .. } => false,
         _ => false,

@@ -270,6 +270,14 @@ impl Checker {
             Command::Land { cars, from, to, .. } | Command::AnnounceLanding { cars, from, to, .. }
                 if !self.announced.contains(&(from.clone(), to.clone())) =>
             {
+                let Ok(train) = self.board.train(&target());
+                for car in cars.iter().filter_map(|id| self.car(id)).filter(|_| from != to) {
+                    let approvals = car.approved_by().count();
+                    ensure!(approvals >= world.plan.approvals as usize, "{} lands with {approvals} approvals", car.id);
+                    let frozen = train.as_ref().and_then(|train| train.frozen.as_ref());
+                    let frozen = frozen.filter(|freeze| car.priority > freeze.below);
+                    ensure!(frozen.is_none(), "{} lands in spite of {frozen:?}", car.id);
+                }
                 for car in cars.iter().filter_map(|id| self.car(id)) {
                     let Some(of) = &car.task else { continue };
                     let current = self.claim_of(&of.id).is_some_and(|claim| claim.fence == of.fence && claim.submitted);

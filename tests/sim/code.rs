@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use git_scrum::domain::planner::Candidate;
-use git_scrum::domain::{Branch, Car, ObjectId, VerdictRecord};
-use git_scrum::engine::ports::{CheckResult, Checks, Code};
+use git_scrum::domain::{Branch, Car, ObjectId, Timestamp, VerdictRecord};
+use git_scrum::engine::ports::{CheckResult, Checks, Code, Undone};
 use git_scrum::ledger::{Fault, Outcome, RefUpdate};
 use git_scrum::record::names::{VERDICT_NOTES, branch_ref};
 
@@ -54,6 +54,30 @@ impl Code for SimCode<'_> {
     fn candidate(&self, base: &ObjectId, car: &Car) -> Result<Candidate, Fault> {
         self.0.step(|| format!("merges {} onto {}", car.id, &base.as_str()[..6]));
         Ok(self.0.world.commits.borrow_mut().merge(base, &car.commit, &format!("land {}", car.id)))
+    }
+
+    fn brought(&self, car: &Car) -> Result<Option<(ObjectId, ObjectId)>, Fault> {
+        let commits = self.0.world.commits.borrow();
+        let mut next = car.landed_as.clone();
+        while let Some(commit) = next {
+            let parents = &commits.get(&commit).parents;
+            if parents.iter().skip(1).any(|parent| *parent == car.commit) {
+                return Ok(Some((parents[0].clone(), commit)));
+            }
+            next = parents.first().cloned();
+        }
+        Ok(None)
+    }
+
+    fn undo(
+        &self,
+        tip: &ObjectId,
+        between: (&ObjectId, &ObjectId),
+        message: &str,
+        _: Timestamp,
+    ) -> Result<Undone, Fault> {
+        self.0.step(|| format!("takes back {} on {}", &between.1.as_str()[..6], &tip.as_str()[..6]));
+        Ok(self.0.world.commits.borrow_mut().undo(tip, between, message))
     }
 
     fn branch_update(&self, branch: &Branch, commit: &ObjectId) -> Result<Option<RefUpdate>, Fault> {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use git_scrum::domain::ObjectId;
 use git_scrum::domain::planner::Candidate;
+use git_scrum::engine::ports::Undone;
 
 /// Paths with their contents.
 pub type Files = BTreeMap<String, String>;
@@ -79,28 +80,24 @@ impl Commits {
         let nearest = common.max_by_key(|id| (self.get(id).height, id.clone()));
         let old = nearest.map(|id| Rc::clone(&self.get(&id).files)).unwrap_or_default();
         let (our_files, their_files) = (Rc::clone(&self.get(base).files), Rc::clone(&self.get(theirs).files));
-        let paths: BTreeSet<&String> = our_files.keys().chain(their_files.keys()).collect();
-        let mut merged = Files::new();
-        let mut conflicts = Vec::new();
-        for path in paths {
-            let (was, our, their) = (old.get(path), our_files.get(path), their_files.get(path));
-            let result = match (our == was, their == was) {
-                (true, _) => their,
-                (_, true) => our,
-                _ if our == their => our,
-                _ => {
-                    conflicts.push(path.clone());
-                    None
-                }
-            };
-            merged.extend(result.map(|content| (path.clone(), content.clone())));
-        }
-        if !conflicts.is_empty() {
-            return Candidate::Conflict { paths: conflicts };
-        }
+        let merged = match merge_files(&old, &our_files, &their_files) {
+            Ok(merged) => merged,
+            Err(paths) => return Candidate::Conflict { paths },
+        };
         let tree = tree_of(&merged);
         let commit = self.add(&[base.clone(), theirs.clone()], merged, subject);
         Candidate::Clean { commit, tree }
+    }
+
+    /// Makes a commit on `tip` that takes back what came between two others.
+    pub fn undo(&mut self, tip: &ObjectId, between: (&ObjectId, &ObjectId), subject: &str) -> Undone {
+        let files = |id: &ObjectId| Rc::clone(&self.get(id).files);
+        let (before, after, now) = (files(between.0), files(between.1), files(tip));
+        match merge_files(&after, &now, &before) {
+            Err(paths) => Undone::Conflict { paths },
+            Ok(merged) if merged == *now => Undone::Nothing,
+            Ok(merged) => Undone::Commit(self.add(std::slice::from_ref(tip), merged, subject)),
+        }
     }
 
     /// The tree of a commit.
@@ -116,6 +113,27 @@ impl Commits {
         let clash = has("left-") && has("right-");
         !(has("bad-") || clash)
     }
+}
+
+/// What two made of `old`; or the paths that both changed differently.
+fn merge_files(old: &Files, ours: &Files, theirs: &Files) -> Result<Files, Vec<String>> {
+    let paths: BTreeSet<&String> = ours.keys().chain(theirs.keys()).collect();
+    let mut merged = Files::new();
+    let mut conflicts = Vec::new();
+    for path in paths {
+        let (was, our, their) = (old.get(path), ours.get(path), theirs.get(path));
+        let result = match (our == was, their == was) {
+            (true, _) => their,
+            (_, true) => our,
+            _ if our == their => our,
+            _ => {
+                conflicts.push(path.clone());
+                None
+            }
+        };
+        merged.extend(result.map(|content| (path.clone(), content.clone())));
+    }
+    if conflicts.is_empty() { Ok(merged) } else { Err(conflicts) }
 }
 
 fn tree_of(files: &Files) -> ObjectId {

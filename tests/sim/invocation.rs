@@ -3,7 +3,7 @@
 use git_scrum::domain::board::Board;
 use git_scrum::domain::planner::TrainPolicy;
 use git_scrum::domain::{
-    Branch, Command, Fence, Grant, ObjectId, Outcome, Seconds, TaskId, TaskState, Verdict, VerdictRecord,
+    Branch, CarId, Command, Fence, Grant, ObjectId, Outcome, Seconds, TaskId, TaskState, Verdict, VerdictRecord,
 };
 use git_scrum::engine::ports::{Checks, Code, Host};
 use git_scrum::engine::{Engine, EngineError, Journal, Knowledge, NoJournal, Pass, PassSettings, SubmitRequest};
@@ -47,6 +47,7 @@ impl<'p> Invocation<'p> {
             Want::Look(task) => invocation.look(&task),
             Want::Aside => invocation.aside(),
             Want::Fold => invocation.fold(),
+            Want::Revert(car) => invocation.revert(&car),
             Want::Pass => invocation.pass(),
             Want::Judge => invocation.judge(),
             Want::Meddle => invocation.meddle(),
@@ -296,6 +297,17 @@ impl<'p> Invocation<'p> {
         self.submit(&request);
     }
 
+    /// Takes back what a car brought, if it has landed.
+    fn revert(&self, car: &CarId) {
+        let code = crate::code::SimCode(self.process);
+        let reverted = self.with_engine(|engine| engine.revert(car, &target(), &code));
+        self.process.step(|| format!("is told of taking {car} back: {reverted:?}"));
+        self.process.world.count(&format!("revert: {}", word(reverted.as_ref().err())));
+        if let Err(error) = &reverted {
+            self.judge_error(error);
+        }
+    }
+
     /// Folds the board. What was written within the last hours is named, so that whoever stood still finds it.
     fn fold(&self) {
         let world = &self.process.world;
@@ -311,8 +323,34 @@ impl<'p> Invocation<'p> {
         }
     }
 
+    /// Approves of what lacks an approval, and now and then thinks better of it.
+    fn approve(&self) {
+        let world = &self.process.world;
+        let cars = self.with_engine(|engine| engine.read(true, |board| Ok(board.open_cars(&target())?)));
+        for car in cars.unwrap_or_default() {
+            let approves = car.approvals.iter().any(|approval| approval.by == self.actor.name);
+            let lacks = car.approved_by().count() < world.plan.approvals as usize;
+            let withdraw = approves && !world.calm.get() && world.percent(10);
+            if approves != withdraw || (!approves && !lacks) {
+                continue;
+            }
+            let command = Command::Approve { target: target(), car: car.id, commit: car.commit, withdraw };
+            let store = SimStore::board(self.process);
+            let engine = Engine::new(&store, self.process, &NoJournal, self.actor.name.clone(), Seconds(5));
+            let asked = engine.ask(command);
+            self.process.step(|| format!("is told of its approval: {asked:?}"));
+            world.count(&format!("{}: {}", if withdraw { "withdraw" } else { "approve" }, word(asked.as_ref().err())));
+            if let Err(error) = &asked {
+                self.judge_error(error);
+            }
+        }
+    }
+
     fn pass(&self) {
         let world = &self.process.world;
+        if world.plan.approvals > 0 {
+            self.approve();
+        }
         let plan = &world.plan;
         let code = crate::code::SimCode(self.process);
         let settings = PassSettings {
@@ -323,6 +361,7 @@ impl<'p> Invocation<'p> {
                 window: plan.window,
                 slots: plan.slots,
                 batch: plan.batch,
+                approvals: plan.approvals,
             },
             check: vec!["check".to_owned()],
             rework_lease: Seconds(plan.lease_secs),
@@ -415,6 +454,7 @@ fn word(error: Option<&EngineError>) -> &'static str {
         Some(EngineError::Locked { .. }) => "locked",
         Some(EngineError::Exhausted { .. }) => "exhausted",
         Some(EngineError::NotAtomic) => "not atomic",
+        Some(EngineError::Conflict { .. }) => "conflict",
         Some(EngineError::Impossible { .. }) => "impossible",
     }
 }

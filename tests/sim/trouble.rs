@@ -151,6 +151,8 @@ pub struct Plan {
     pub slots: u32,
     /// How cars are tested together.
     pub batch: BatchPolicy,
+    /// How many approvals a car needs.
+    pub approvals: u32,
     /// Whether verdicts are attached to commits as notes.
     pub notes: bool,
     /// How long a claim lasts.
@@ -178,12 +180,13 @@ impl Plan {
         let machines = random.between(1, if crowd { 8 } else { 5 });
         let skew_secs = *random.pick(&[5, 60, 600]).expect("there are some");
         let wild = random.chance(150);
+        let trains = random.between(1, 3);
         let clock_error_secs = if wild { skew_secs * 4 + 600 } else { skew_secs / 4 };
         Plan {
             chances,
             machines,
             agents: if crowd { random.between(8, 16) } else { random.between(2, 6) },
-            trains: random.between(1, 3),
+            trains,
             steps: random.between(500, 5000),
             skew_secs,
             clock_error_secs,
@@ -198,6 +201,8 @@ impl Plan {
                 greedy: random.chance(300),
                 relaxed: random.chance(500),
             },
+            // Whoever runs passes approves as well.
+            approvals: if random.chance(250) { random.between(1, trains.min(2)) as u32 } else { 0 },
             notes: random.chance(400),
             lease_secs: *random.pick(&[300, 1800]).expect("there are some"),
             outsider: random.chance(600),

@@ -9,6 +9,8 @@
 //! The sizes are those at which group testing pays: the more cars fail, the smaller. Guarantees: a car is in one batch;
 //! no batch grows once it was tested, but of such as passed; cars of one batch are equally urgent.
 
+use std::cmp::Reverse;
+
 use super::{BatchPolicy, TrainPolicy};
 use crate::domain::{Batch, Car, CarId, Priority, Train};
 
@@ -38,10 +40,14 @@ pub(super) fn standing(train: &Train, ordered: &[&Car], policy: &TrainPolicy) ->
     batches
 }
 
+/// How urgent a car is; what is less goes first.
+pub(super) type Urgency = (Reverse<u32>, Priority);
+
 /// How urgent a car is where it stands: no more than what it needs, and so no more than those before it.
-pub(super) fn urgency(ordered: &[&Car], id: &CarId) -> Priority {
+pub(super) fn urgency(ordered: &[&Car], id: &CarId) -> Urgency {
     let up_to = ordered.iter().position(|car| car.id == *id).map_or(0, |place| place + 1);
-    ordered[..up_to].iter().map(|car| car.priority).max().unwrap_or_default()
+    let urgency = ordered[..up_to].iter().map(|car| (Reverse(car.promoted), car.priority)).max();
+    urgency.unwrap_or((Reverse(0), Priority::default()))
 }
 
 /// The batches as they have to be remembered: not at all where every car stands for itself, in line.

@@ -3,10 +3,10 @@
 //! Guarantees: nothing lands before all that it was tested behind; a car is blamed only for what it did on the target
 //! alone. Must not decide which cars are tested together: `batches` does.
 
-use super::batches::{self, Odds};
+use super::batches::{self, Odds, Urgency};
 use super::{Action, Candidate, INCONCLUSIVE_MAX, Observation, TrainPolicy, in_order};
 use crate::domain::command::EjectCause;
-use crate::domain::{Batch, Car, CarId, ObjectId, Priority, Run, Train, Verdict};
+use crate::domain::{Batch, Car, CarId, ObjectId, Run, Train, Verdict};
 
 /// The candidate without which there is nothing more to say, and all with fewer cars from the first on.
 pub(super) struct Wanted(pub(super) Vec<CarId>);
@@ -323,7 +323,7 @@ impl<'a> Speculation<'a> {
         self.batches.insert(place, batch);
     }
 
-    fn urgency(&self, batch: &Batch) -> Priority {
+    fn urgency(&self, batch: &Batch) -> Urgency {
         batches::urgency(&self.ordered, &batch.cars[0])
     }
 

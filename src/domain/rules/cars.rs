@@ -2,11 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use super::controls::before_all;
 use super::{Ruling, become_state, claim_of, close, counters, kept_reason, own_claim};
 use crate::domain::board::{Board, Draft};
 use crate::domain::claim::{Fence, Grant, Lease};
 use crate::domain::command::EjectCause;
-use crate::domain::train::{CarTask, Landing, OUTPUT_BYTES_MAX, Run};
+use crate::domain::holds::why_held;
+use crate::domain::train::{Approval, CarTask, Landing, OUTPUT_BYTES_MAX, Run};
 use crate::domain::{
     Batch, Branch, Car, CarId, CarState, Command, ObjectId, Operation, Outcome, Priority, Refusal, Seconds, Stop, Task,
     TaskId, TaskState, Train, Verdict, VerdictRecord,
@@ -17,7 +19,8 @@ use crate::planted::{self, Bug};
 const AFTER_MAX: usize = 64;
 
 pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::Submit { car: id, target, branch, commit, title, task, priority, after } = &operation.command else {
+    let Command::Submit { car: id, target, branch, commit, title, task, priority, after, first } = &operation.command
+    else {
         unreachable!("BUG: only a submission is decided here")
     };
     let known = draft.car(target, id)?;
@@ -43,6 +46,9 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
     let mut train = draft.train(target)?.unwrap_or_else(|| Train::new(target.clone()));
     let position = train.next_position;
     train.next_position += 1;
+    // Who approved of this very commit need not do so again, unless it is they who submit it now.
+    let still_counts = |approval: &Approval| approval.commit == *commit && approval.by != operation.by;
+    let approvals = known.into_iter().flat_map(|car| car.approvals).filter(still_counts).collect();
     // A test of what was submitted before says nothing of this commit.
     drop_runs(draft, &mut train, |run| run.cars.contains(id))?;
     leave_batch(&mut train, id);
@@ -56,9 +62,11 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         title: kept_reason(title).chars().take(200).collect(),
         priority: urgency.unwrap_or(Priority::default()),
         position,
+        promoted: if *first { before_all(&draft.open_cars(target)?) } else { 0 },
         after: still_open,
         state: CarState::Queued,
         reason: None,
+        approvals,
         submitted_at: operation.at,
         submitted_by: operation.by.clone(),
         inconclusive: 0,
@@ -116,6 +124,10 @@ fn submit_again<B: Board>(
     let outcome = Outcome::Submitted { car: car.id.clone(), position: car.position, again: true };
     if (priority, &wished) != (car.priority, &car.after) {
         not_landing(draft, &car.target, &car.id)?;
+        if let Some(mut train) = draft.train(&car.target)? {
+            leave_batch(&mut train, &car.id);
+            draft.put_train(train);
+        }
         car.priority = priority;
         car.after = wished;
         draft.put_car(car);
@@ -289,17 +301,6 @@ pub(super) fn withdraw_task<B: Board>(
     Ok(())
 }
 
-pub(super) fn pause<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, reason: Option<&String>) -> Ruling<B::Fault> {
-    let mut train = draft.train(target)?.unwrap_or_else(|| Train::new(target.clone()));
-    let wanted = reason.map(|reason| kept_reason(reason));
-    let changed = train.paused.is_some() != wanted.is_some();
-    if changed {
-        train.paused = wanted;
-        draft.put_train(train);
-    }
-    Ok(Outcome::Train { changed })
-}
-
 pub(super) fn start_run<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, run: &Run) -> Ruling<B::Fault> {
     let mut train = known_train(draft, target)?;
     let changed = begin_run(draft, &mut train, run)?;
@@ -348,7 +349,7 @@ fn regroup<B: Board>(draft: &Draft<'_, B>, train: &mut Train, batches: &[Batch])
 }
 
 /// Takes a car out of its batch: it lands, leaves, or is another one from now on.
-fn leave_batch(train: &mut Train, id: &CarId) {
+pub(super) fn leave_batch(train: &mut Train, id: &CarId) {
     train.batches.iter_mut().for_each(|batch| batch.cars.retain(|car| car != id));
     train.batches.retain(|batch| !batch.cars.is_empty());
 }
@@ -361,6 +362,7 @@ fn begin_run<B: Board>(draft: &mut Draft<'_, B>, train: &mut Train, run: &Run) -
     check_not_paused(train)?;
     for id in &run.cars {
         let mut car = open_car(draft, &train.target, id)?;
+        check_not_held(train, &car, 0)?;
         if run.tested().contains(id) {
             car.state = CarState::Testing;
             car.tested_tree = Some(run.tree.clone());
@@ -416,12 +418,12 @@ pub(super) fn end_of(output: &str) -> String {
 }
 
 pub(super) fn announce_landing<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::AnnounceLanding { target, cars, commits, from, to, tree } = &operation.command else {
+    let Command::AnnounceLanding { target, cars, commits, from, to, tree, approvals } = &operation.command else {
         unreachable!("BUG: only an announcement is decided here")
     };
     let mut train = known_train(draft, target)?;
     announced(&train, cars, to)?;
-    may_land(draft, &train, cars, commits, Some(tree))?;
+    may_land(draft, &train, cars, commits, (Some(tree), *approvals))?;
     train.landing = Some(Landing {
         from: from.clone(),
         to: to.clone(),
@@ -444,7 +446,7 @@ pub(super) fn abandon_landing<B: Board>(draft: &mut Draft<'_, B>, target: &Branc
 }
 
 pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::Land { target, cars, commits, from, to, tree, window } = &operation.command else {
+    let Command::Land { target, cars, commits, from, to, tree, window, approvals } = &operation.command else {
         unreachable!("BUG: only a landing is decided here")
     };
     let mut train = known_train(draft, target)?;
@@ -454,7 +456,7 @@ pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) ->
         if tree.is_none() && from != to {
             return already_recorded(draft, target, cars, to);
         }
-        may_land(draft, &train, cars, commits, tree.as_ref())?;
+        may_land(draft, &train, cars, commits, (tree.as_ref(), *approvals))?;
     }
     let mut unblocked = Vec::new();
     let mut landed = Vec::new();
@@ -538,6 +540,13 @@ fn check_not_paused<F>(train: &Train) -> Result<(), Stop<F>> {
     }
 }
 
+fn check_not_held<F>(train: &Train, car: &Car, approvals: u32) -> Result<(), Stop<F>> {
+    match why_held(train, car, approvals) {
+        Some(reason) => Err(Stop::Refused(Refusal::TrainChanged(format!("{} waits: {reason}", car.id)))),
+        None => Ok(()),
+    }
+}
+
 /// Forgets runs. Cars that nobody tests any more wait again.
 fn drop_runs<B: Board>(
     draft: &mut Draft<'_, B>,
@@ -557,14 +566,14 @@ fn drop_runs<B: Board>(
     Ok(())
 }
 
-/// Whether cars may land by a tree: it passed, they are on their way, after those they need, and their claims are the
-/// present ones.
+/// Whether cars may land by a tree: it passed, they are on their way, after those they need, nobody holds them back,
+/// and their claims are the present ones.
 fn may_land<B: Board>(
     draft: &Draft<'_, B>,
     train: &Train,
     cars: &[CarId],
     commits: &[ObjectId],
-    tree: Option<&ObjectId>,
+    (tree, approvals): (Option<&ObjectId>, u32),
 ) -> Result<(), Stop<B::Fault>> {
     let changed = |what: String| Err(Stop::Refused(Refusal::TrainChanged(what)));
     check_not_paused(train)?;
@@ -576,6 +585,10 @@ fn may_land<B: Board>(
     }
     for (nth, id) in cars.iter().enumerate() {
         let car = open_car(draft, &train.target, id)?;
+        if tree.is_some() && !planted::is(Bug::HeldBackUncheckedAtLanding) {
+            // What is on the target already can only be noted.
+            check_not_held(train, &car, approvals)?;
+        }
         if commits.get(nth) != Some(&car.commit) && !planted::is(Bug::CommitUncheckedAtLanding) {
             return changed(format!("{id} was submitted again, as {}", car.commit));
         }
@@ -593,7 +606,7 @@ fn may_land<B: Board>(
 }
 
 /// A car whose landing was announced is on its way to the target, and nobody can call it back.
-fn not_landing<B: Board>(draft: &Draft<'_, B>, target: &Branch, id: &CarId) -> Result<(), Stop<B::Fault>> {
+pub(super) fn not_landing<B: Board>(draft: &Draft<'_, B>, target: &Branch, id: &CarId) -> Result<(), Stop<B::Fault>> {
     let landing = draft.train(target)?.and_then(|train| train.landing);
     match landing.filter(|landing| landing.cars.contains(id)) {
         Some(_) => Err(Stop::Refused(Refusal::TrainChanged(format!("{id} is being landed")))),

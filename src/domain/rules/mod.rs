@@ -5,6 +5,7 @@
 
 mod cars;
 mod claims;
+mod controls;
 mod expiry;
 mod locks;
 mod tasks;
@@ -65,8 +66,10 @@ fn apply<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B:
         Command::RemoveTeam { name } => teams::remove(draft, name),
         Command::Submit { .. } => cars::submit(draft, operation),
         Command::Eject { .. } => cars::eject(draft, operation),
-        Command::Pause { target, reason } => cars::pause(draft, target, Some(reason)),
-        Command::Resume { target } => cars::pause(draft, target, None),
+        Command::Pause { target, reason, below } => controls::pause(draft, target, reason, *below),
+        Command::Resume { target } => controls::resume(draft, target),
+        Command::Approve { .. } => controls::approve(draft, operation),
+        Command::Promote { target, car } => controls::promote(draft, target, car),
         Command::StartRun { target, run } => cars::start_run(draft, target, run),
         Command::ChangeRuns { target, start, cancel, batches } => {
             cars::change_runs(draft, target, start, cancel, batches.as_deref())

@@ -38,6 +38,7 @@ fn ours(mix: &Mix) -> Ours {
         window: WindowPolicy { start: 20, min: 3, max: 100 },
         slots: mix.slots as u32,
         batch: BatchPolicy { cars_max: 0, greedy: false, relaxed: true },
+        approvals: 0,
     })
 }
 

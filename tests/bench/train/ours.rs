@@ -79,6 +79,7 @@ impl Ours {
                 task: None,
                 priority: Some(Priority::ALL[if world.is_hotfix(car) { 0 } else { 2 }]),
                 after: Vec::new(),
+                first: false,
             });
         }
     }
@@ -171,7 +172,7 @@ impl Ours {
                     world.land(&cars.iter().map(number_of).collect::<Vec<_>>());
                     let commits = cars.iter().map(|car| commit_of(number_of(car))).collect();
                     let window = Some(self.policy.window.grown(train, cars.len()));
-                    self.apply(Command::Land { target: target(), cars, commits, from, to, tree, window });
+                    self.apply(Command::Land { target: target(), cars, commits, from, to, tree, window, approvals: 0 });
                     return false;
                 }
                 Action::Eject { car, cause, reason } => {

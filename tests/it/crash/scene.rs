@@ -40,6 +40,8 @@ impl Setting {
 pub struct Verb {
     /// The task in whose worktree it is given; in the clone if there is none.
     pub at: Option<&'static str>,
+    /// Who gives it, where it is not the usual one.
+    pub by: Option<&'static str>,
     /// Its arguments; [`CANDIDATE`] stands for the commit that a CI system outside is to test.
     pub args: &'static [&'static str],
     /// Whether asking again may be answered with a no, where the killed process had finished but not said so.
@@ -48,12 +50,17 @@ pub struct Verb {
 
 /// A command in the clone.
 pub const fn verb(args: &'static [&'static str]) -> Verb {
-    Verb { at: None, args, or_no: false }
+    Verb { at: None, by: None, args, or_no: false }
+}
+
+/// A command that somebody else gives in the same clone.
+pub const fn verb_by(by: &'static str, args: &'static [&'static str]) -> Verb {
+    Verb { at: None, by: Some(by), args, or_no: false }
 }
 
 /// A command in the worktree of a task.
 pub const fn verb_at(task: &'static str, args: &'static [&'static str]) -> Verb {
-    Verb { at: Some(task), args, or_no: false }
+    Verb { at: Some(task), by: None, args, or_no: false }
 }
 
 pub const CANDIDATE: &str = "<candidate>";
@@ -278,6 +285,9 @@ impl Scene {
         if creates_board(verb) {
             // Whoever comes first may have no name yet.
             command.env_remove("SCRUM_HOLDER");
+        }
+        if let Some(by) = verb.by {
+            command.env("SCRUM_HOLDER", by);
         }
         command.env("GIT_SCRUM_STEPS", &steps);
         if let Some(nth) = crash_at {

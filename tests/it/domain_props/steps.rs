@@ -45,6 +45,8 @@ enum Verb {
     Look,
     Eject,
     Pause,
+    Approve,
+    Promote,
     StartRun,
     Verdict,
     Announce,
@@ -53,7 +55,7 @@ enum Verb {
 }
 
 /// How often each verb comes, compared with the others.
-const VERBS: [(u32, Verb); 26] = [
+const VERBS: [(u32, Verb); 28] = [
     (8, Verb::Add),
     (5, Verb::Edit),
     (2, Verb::Cancel),
@@ -75,6 +77,8 @@ const VERBS: [(u32, Verb); 26] = [
     (8, Verb::Look),
     (5, Verb::Eject),
     (2, Verb::Pause),
+    (4, Verb::Approve),
+    (3, Verb::Promote),
     (6, Verb::StartRun),
     (9, Verb::Verdict),
     (4, Verb::Announce),
@@ -246,6 +250,7 @@ impl World {
                     title: "A task".to_owned(),
                     priority: (d < 64).then_some(Priority::P0),
                     after: self.after(&target, e),
+                    first: false,
                     task: Some(SubmittedTask { fence: self.fence(&task, f), id: task }),
                 };
                 return Some((holder, command));
@@ -260,6 +265,7 @@ impl World {
                     title: "Some work".to_owned(),
                     priority: (d < 64).then_some(Priority::P3),
                     after: self.after(&target, e),
+                    first: f < 60,
                     task: None,
                 }
             }
@@ -268,9 +274,25 @@ impl World {
                 return None;
             }
             Verb::Pause => match a < 100 {
-                true => Command::Pause { target, reason: reason() },
+                true => Command::Pause {
+                    target,
+                    reason: reason(),
+                    below: (c < 128).then(|| Priority::ALL[usize::from(c % 3)]),
+                },
                 false => Command::Resume { target },
             },
+            Verb::Approve => {
+                let open = self.board.cars().filter(|car| car.target == target && car.state.is_open());
+                let open: Vec<&Car> = open.collect();
+                let Car { id, commit, .. } = (*pick(&open, a)?).clone();
+                let commit = if c > 220 { object('c', 0) } else { commit };
+                Command::Approve { target, car: id, commit, withdraw: d > 200 }
+            }
+            Verb::Promote => {
+                let ids = self.board.cars().filter(|car| car.target == target && (car.state.is_open() || c > 220));
+                let ids: Vec<&CarId> = ids.map(|car| &car.id).collect();
+                Command::Promote { car: (*pick(&ids, a)?).clone(), target }
+            }
             Verb::Eject | Verb::StartRun | Verb::Verdict | Verb::Announce | Verb::Abandon | Verb::Land => {
                 return self.pass(step, target).map(|command| (by, command));
             }
@@ -310,7 +332,7 @@ impl World {
             return Some(Command::AbandonLanding { target, to: landing.to.clone() });
         }
         if let (Verb::Land, Some(Landing { from, to, cars, commits, .. }), true) = (step.verb, seen.landing, d < 200) {
-            return Some(Command::Land { target, cars, commits, from, to, tree: None, window: None });
+            return Some(Command::Land { target, cars, commits, from, to, tree: None, approvals: 0, window: None });
         }
         let first = pick(&seen.cars, a)?;
         let second = pick(&seen.cars, c).filter(|second| second.id != first.id && f < 50);
@@ -324,6 +346,7 @@ impl World {
         self.made_of.insert(commit.clone(), commits.clone());
         let Ok(known) = self.board.verdict(&tree);
         let untested = known.is_none_or(|known| known.verdict != Verdict::Pass);
+        let approvals = u32::from(c < 40);
         Some(match step.verb {
             Verb::Announce | Verb::Land if untested && f < 220 => {
                 // Nothing would ever land if passes did not test before they land.
@@ -364,7 +387,7 @@ impl World {
                 self.verdict(target, commit, tree, cars, (verdict, run.is_some()))
             }
             Verb::Announce => {
-                Command::AnnounceLanding { target, cars, commits, from: object('m', 0), to: commit, tree }
+                Command::AnnounceLanding { target, cars, commits, from: object('m', 0), to: commit, tree, approvals }
             }
             Verb::Land => Command::Land {
                 target,
@@ -373,6 +396,7 @@ impl World {
                 from: object('m', 0),
                 to: commit,
                 tree: Some(tree),
+                approvals,
                 window: None,
             },
             _ => return None,

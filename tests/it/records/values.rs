@@ -8,7 +8,7 @@ use git_scrum::domain::board::{Changes, Counters};
 use git_scrum::domain::claim::{Lease, Overdue};
 use git_scrum::domain::command::{EjectCause, NewTask, SubmittedTask, TaskEdit};
 use git_scrum::domain::memory::{Entry, MemoryKind};
-use git_scrum::domain::train::{Batch, CarTask, Landing, Tally};
+use git_scrum::domain::train::{Approval, Batch, CarTask, Freeze, Landing, Tally};
 use git_scrum::domain::{
     Branch, Car, CarState, Claim, Command, Fence, Grant, LockMode, ObjectId, Operation, Outcome, PathLock, Priority,
     Run, RunState, Seconds, Size, Summary, Task, TaskId, TaskState, Team, Timestamp, Train, Verdict, VerdictRecord,
@@ -147,6 +147,7 @@ fn train() -> Train {
         target: id("release/1.0"),
         next_position: 9,
         paused: Some("until Monday".into()),
+        frozen: None,
         landed_to: Some(object('b')),
         landing: Some(landing),
         runs: vec![run(), Run { cars: ids(&["waits"]), ..run() }],
@@ -181,9 +182,11 @@ fn car() -> Car {
         title: AWKWARD.into(),
         priority: Priority::P1,
         position: 8,
+        promoted: 0,
         after: ids(&["101", "Feature/ü"]),
         state: CarState::Ejected,
         reason: Some("its check failed on c".into()),
+        approvals: vec![],
         submitted_at: at(10),
         submitted_by: id("ada"),
         inconclusive: 2,
@@ -202,9 +205,11 @@ fn least_car() -> Car {
         title: "Work".into(),
         priority: Priority::P3,
         position: 1,
+        promoted: 0,
         after: vec![],
         state: CarState::Queued,
         reason: None,
+        approvals: vec![],
         submitted_at: at(10),
         submitted_by: id("ada"),
         inconclusive: 0,
@@ -409,6 +414,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 task: Some(SubmittedTask { id: task(), fence: Some(Fence(7)) }),
                 priority: Some(Priority::P0),
                 after: ids(&["100"]),
+                first: false,
             },
             Outcome::Submitted { car: id("101"), position: 4, again: false },
         ),
@@ -423,8 +429,24 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 task: None,
                 priority: None,
                 after: vec![],
+                first: false,
             },
             Outcome::Submitted { car: id("Feature/ü"), position: 4, again: true },
+        ),
+        (
+            "submit-more",
+            Command::Submit {
+                car: id("revert/102-cccccccccc"),
+                target: target(),
+                branch: id("revert/102-cccccccccc"),
+                commit: object('e'),
+                title: "Revert \"Work\"".into(),
+                task: None,
+                priority: Some(Priority::P0),
+                after: vec![],
+                first: true,
+            },
+            Outcome::Submitted { car: id("revert/102-cccccccccc"), position: 9, again: false },
         ),
         (
             "eject",
@@ -440,8 +462,27 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
             },
             Outcome::Ejected { cars: ids(&["101", "102"]) },
         ),
-        ("pause", Command::Pause { target: target(), reason: "release".into() }, Outcome::Train { changed: true }),
+        (
+            "pause",
+            Command::Pause { target: target(), reason: "release".into(), below: None },
+            Outcome::Train { changed: true },
+        ),
+        (
+            "pause-more",
+            Command::Pause { target: target(), reason: "release".into(), below: Some(Priority::P1) },
+            Outcome::Train { changed: true },
+        ),
         ("resume", Command::Resume { target: target() }, Outcome::Train { changed: false }),
+        (
+            "approve",
+            Command::Approve { target: target(), car: id("102"), commit: object('e'), withdraw: true },
+            Outcome::Approved { approvals: 1, changed: true },
+        ),
+        (
+            "promote",
+            Command::Promote { target: target(), car: id("102") },
+            Outcome::Promoted { cars: ids(&["101", "102"]), changed: true },
+        ),
         ("start-run", Command::StartRun { target: target(), run: run() }, Outcome::Train { changed: true }),
         (
             "change-runs",
@@ -477,6 +518,20 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: object('d'),
+                approvals: 0,
+            },
+            Outcome::Train { changed: true },
+        ),
+        (
+            "announce-landing-more",
+            Command::AnnounceLanding {
+                target: target(),
+                cars: ids(&["101"]),
+                commits: vec![object('e')],
+                from: object('b'),
+                to: object('c'),
+                tree: object('d'),
+                approvals: 2,
             },
             Outcome::Train { changed: true },
         ),
@@ -494,9 +549,24 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: Some(object('d')),
+                approvals: 0,
                 window: None,
             },
             Outcome::Landed { cars: ids(&["101"]), unblocked: ids(&["102"]) },
+        ),
+        (
+            "land-more",
+            Command::Land {
+                target: target(),
+                cars: ids(&["101"]),
+                commits: vec![object('e')],
+                from: object('b'),
+                to: object('c'),
+                tree: Some(object('d')),
+                approvals: 2,
+                window: Some(21),
+            },
+            Outcome::Landed { cars: ids(&["101"]), unblocked: vec![] },
         ),
         (
             "land-least",
@@ -507,6 +577,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: None,
+                approvals: 0,
                 window: None,
             },
             Outcome::Landed { cars: vec![], unblocked: vec![] },
@@ -566,6 +637,29 @@ pub fn least_board() -> Changes {
     changes.teams.insert(id("beta"), Some(Team::generalist(id("beta"))));
     changes.verdicts.insert(least_verdict().tree, least_verdict());
     changes
+}
+
+/// A board whose train lands only what is urgent.
+pub fn frozen_board() -> Changes {
+    let freeze = Freeze { below: Priority::P1, reason: "release day".into() };
+    board_of_car(Train { frozen: Some(freeze), ..Train::new(id("main")) }, least_car())
+}
+
+/// A board with a car that was put first.
+pub fn promoted_board() -> Changes {
+    board_of_car(Train::new(id("main")), Car { promoted: 2, ..least_car() })
+}
+
+/// A board with a car that two approve of, one of them with a commit it had before.
+pub fn approved_board() -> Changes {
+    let approval = |by, commit| Approval { by: id(by), commit: object(commit), at: at(11) };
+    let approvals = vec![approval("bob", 'e'), approval("Cyd Example@vm-2", 'd')];
+    board_of_car(Train::new(id("main")), Car { approvals, ..least_car() })
+}
+
+fn board_of_car(train: Train, car: Car) -> Changes {
+    let counters = Counters { target: id("main"), fence: Fence(0), seq: 0, numbered: 0 };
+    board_of(counters, vec![], vec![], train, vec![car])
 }
 
 /// An operation that was applied.

@@ -15,6 +15,7 @@
 //! | `external` `timeout=30m` | verdicts come from outside; how long they are waited for |
 //! | `batch=0` `strict` `greedy` | how many cars are tested together, and how |
 //! | `window=1` `window=1-2-8` `slots=4` | how many cars are speculated on, and how many runs are under way at once |
+//! | `approvals=1` | how many approvals a car needs |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,8 +44,14 @@ impl World {
             now: self.now,
         };
         let window = WindowPolicy { start: 20, min: 3, max: 100 };
-        let mut policy =
-            TrainPolicy { external: false, timeout: Seconds(30 * 60), window, slots: 0, batch: BatchPolicy::SINGLE };
+        let mut policy = TrainPolicy {
+            external: false,
+            timeout: Seconds(30 * 60),
+            window,
+            slots: 0,
+            batch: BatchPolicy::SINGLE,
+            approvals: 0,
+        };
         for word in words.rest::<String>()? {
             self.see(&word, &mut seen, &mut policy)?;
         }
@@ -101,6 +108,7 @@ impl World {
             "batch" => policy.batch.cars_max = value.parse().map_err(|error| format!("{value}: {error}"))?,
             "strict" => policy.batch.relaxed = false,
             "greedy" => policy.batch.greedy = true,
+            "approvals" => policy.approvals = value.parse().map_err(|error| format!("{value}: {error}"))?,
             "slots" => policy.slots = value.parse().map_err(|error| format!("{value}: {error}"))?,
             _ => return Err(format!("nothing can be seen as {word}")),
         }

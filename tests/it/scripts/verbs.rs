@@ -53,7 +53,15 @@ impl World {
             "team" => team(words)?,
             "submit" => self.submit(words)?,
             "eject" => self.eject(words)?,
-            "pause" => Command::Pause { target: target(words)?, reason: reason(words)? },
+            "pause" => {
+                let below = words.option::<String>("--below")?.map(|word| priority(&word)).transpose()?;
+                Command::Pause { target: target(words)?, reason: reason(words)?, below }
+            }
+            "approve" => {
+                let (target, withdraw) = (target(words)?, words.flag("--withdraw"));
+                Command::Approve { commit: self.object(words, "--commit")?, target, withdraw, car: words.next("car")? }
+            }
+            "promote" => Command::Promote { target: target(words)?, car: words.next("car")? },
             "resume" => Command::Resume { target: target(words)? },
             "start-run" => self.start_run(words)?,
             "verdict" => self.verdict(words)?,
@@ -84,10 +92,11 @@ impl World {
         let fence = fence(words)?;
         let priority = words.option::<String>("--priority")?.map(|word| priority(&word)).transpose()?;
         let after = words.options("--after")?;
+        let first = words.flag("--first");
         let Some(task) = words.has_more().then(|| words.next::<TaskId>("task")).transpose()? else {
             let branch = named.ok_or("neither a task nor a branch is named")?;
             let (car, title) = (CarId::from(&branch), format!("work on {branch}"));
-            return Ok(Command::Submit { car, target, branch, commit, title, task: None, priority, after });
+            return Ok(Command::Submit { car, target, branch, commit, title, task: None, priority, after, first });
         };
         let Ok(known) = self.board.task(&task);
         let Ok(grants) = self.board.grants();
@@ -102,7 +111,7 @@ impl World {
         let title = known.map_or_else(String::new, |task| task.summary.title);
         let car = CarId::from(&task);
         let task = Some(SubmittedTask { id: task, fence });
-        Ok(Command::Submit { car, target, branch, commit, title, task, priority, after })
+        Ok(Command::Submit { car, target, branch, commit, title, task, priority, after, first })
     }
 
     fn eject(&mut self, words: &mut Words) -> Result<Command, Wrong> {
@@ -166,8 +175,9 @@ impl World {
         let target = target(words)?;
         let from = self.object(words, "--from")?;
         let (to, tree) = self.commit_and_tree(words, "--to")?;
+        let approvals = words.option("--approvals")?.unwrap_or(0);
         let (cars, commits) = self.pinned(words, &target)?;
-        Ok(Command::AnnounceLanding { target, cars, commits, from, to, tree })
+        Ok(Command::AnnounceLanding { target, cars, commits, from, to, tree, approvals })
     }
 
     fn land(&mut self, words: &mut Words) -> Result<Command, Wrong> {
@@ -177,8 +187,9 @@ impl World {
         let (to, tree) = self.commit_and_tree(words, "--to")?;
         let tree = (!untested).then_some(tree);
         let window = words.option("--window")?;
+        let approvals = words.option("--approvals")?.unwrap_or(0);
         let (cars, commits) = self.pinned(words, &target)?;
-        Ok(Command::Land { target, cars, commits, from, to, tree, window })
+        Ok(Command::Land { target, cars, commits, from, to, tree, window, approvals })
     }
 
     /// Cars with the commits they are to land with: those that a script names, or else those they have now.

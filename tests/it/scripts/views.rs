@@ -61,6 +61,7 @@ pub(super) fn refused(refusal: &Refusal) -> Vec<String> {
         Refusal::TooLarge { what, size, size_max } => format!("{what}: {size}, at most {size_max}"),
         Refusal::BadText { what, rule } => format!("wrong {what}: {rule}"),
         Refusal::AlreadyLanded { car, commit } => format!("{car} has landed already with {commit}"),
+        Refusal::OwnCar(car) => format!("{car} is the asker's own"),
         Refusal::TrainChanged(what) => format!("the train changed: {what}"),
     };
     let mut lines = vec![format!("refused: {line}")];
@@ -118,6 +119,13 @@ fn grant(grant: &Grant) -> String {
 
 fn car(car: &Car) -> String {
     let mut line = format!("{} {} {} at {}, {}", car.id, car.state, car.priority, car.position, car.commit);
+    if !car.approvals.is_empty() {
+        let approved = car.approvals.iter().map(|approval| format!("{} of {}", approval.by, approval.commit));
+        line.push_str(&format!(", approved by {}", approved.collect::<Vec<_>>().join(" and by ")));
+    }
+    if car.promoted > 0 {
+        line.push_str(&format!(", promoted {}", car.promoted));
+    }
     if let Some(of) = &car.task {
         line.push_str(&format!(", fence {}", of.fence));
     }
@@ -166,6 +174,7 @@ impl World {
         let Some(train) = train else { return vec![format!("no train for {target}")] };
         let mut lines = Vec::new();
         lines.extend(train.paused.as_ref().map(|reason| format!("paused: {reason}")));
+        lines.extend(train.frozen.as_ref().map(|freeze| format!("paused below {}: {}", freeze.below, freeze.reason)));
         lines.extend(train.landed_to.as_ref().map(|to| format!("landed to {to}")));
         lines.extend(train.landing.as_ref().map(|l| format!("landing {}, from {} to {}", list(&l.cars), l.from, l.to)));
         let Ok(open) = self.board.open_cars(target);
