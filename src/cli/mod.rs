@@ -4,6 +4,7 @@
 //! its arguments, whose comments are its help, and one function that gives a `Reply`.
 
 mod claim;
+mod conflicts;
 mod demo;
 mod doctor;
 mod errors;
@@ -80,6 +81,7 @@ enum Verb {
     Lock(locks::LockArgs),
     Unlock(locks::UnlockArgs),
     Locks(locks::LocksArgs),
+    Conflicts(conflicts::Args),
     #[command(subcommand)]
     Team(team::Verb),
     #[command(subcommand)]
@@ -101,6 +103,7 @@ impl Verb {
     fn writes(&self) -> bool {
         match self {
             Verb::List(_) | Verb::Ready(_) | Verb::Show(_) | Verb::Locks(_) | Verb::Status(_) | Verb::Log(_) => false,
+            Verb::Conflicts(_) => false,
             Verb::Doctor(_) | Verb::Memory(_) | Verb::Worktree(_) | Verb::Demo(_) => false,
             Verb::Completions(_) | Verb::Man(_) => false,
             Verb::Team(verb) => verb.writes(),
@@ -172,6 +175,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Lock(args) => locks::lock(&args, &context),
         Verb::Unlock(args) => locks::unlock(&args, &context),
         Verb::Locks(args) => locks::locks(&args, &context),
+        Verb::Conflicts(args) => conflicts::run(&args, &context),
         Verb::Team(verb) => team::run(&verb, &context),
         Verb::Worktree(verb) => worktree::run(&verb, &context),
         Verb::Status(args) => status::run(&args, &context),

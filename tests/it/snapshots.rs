@@ -47,8 +47,8 @@ macro_rules! snapshots {
 }
 
 snapshots! {
-    add block cancel claim completions demo doctor done edit fail gc help init list lock locks log man memory merge_train ready
-    release renew reopen show status submit team unblock unlock verdict worktree
+    add block cancel claim completions conflicts demo doctor done edit fail gc help init list lock locks log man
+    memory merge_train ready release renew reopen show status submit team unblock unlock verdict worktree
 }
 
 /// The file of a verb: its words are joined with `-` there.
