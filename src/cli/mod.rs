@@ -10,6 +10,7 @@ mod doctor;
 mod errors;
 mod gc;
 mod generate;
+mod independent;
 mod init;
 mod list;
 mod locks;
@@ -82,6 +83,7 @@ enum Verb {
     Unlock(locks::UnlockArgs),
     Locks(locks::LocksArgs),
     Conflicts(conflicts::Args),
+    Independent(independent::Args),
     #[command(subcommand)]
     Team(team::Verb),
     #[command(subcommand)]
@@ -103,7 +105,7 @@ impl Verb {
     fn writes(&self) -> bool {
         match self {
             Verb::List(_) | Verb::Ready(_) | Verb::Show(_) | Verb::Locks(_) | Verb::Status(_) | Verb::Log(_) => false,
-            Verb::Conflicts(_) => false,
+            Verb::Conflicts(_) | Verb::Independent(_) => false,
             Verb::Doctor(_) | Verb::Memory(_) | Verb::Worktree(_) | Verb::Demo(_) => false,
             Verb::Completions(_) | Verb::Man(_) => false,
             Verb::Team(verb) => verb.writes(),
@@ -176,6 +178,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Unlock(args) => locks::unlock(&args, &context),
         Verb::Locks(args) => locks::locks(&args, &context),
         Verb::Conflicts(args) => conflicts::run(&args, &context),
+        Verb::Independent(args) => independent::run(&args, &context),
         Verb::Team(verb) => team::run(&verb, &context),
         Verb::Worktree(verb) => worktree::run(&verb, &context),
         Verb::Status(args) => status::run(&args, &context),

@@ -9,6 +9,7 @@ pub mod board;
 pub mod claim;
 pub mod command;
 pub mod id;
+pub mod independence;
 pub mod invariants;
 pub mod memory;
 pub mod pattern;

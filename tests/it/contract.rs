@@ -34,6 +34,7 @@ fn every_verb_answers_with_one_json_object() {
         &["locks"],
         &["unlock", "docs"],
         &["conflicts"],
+        &["independent", "1"],
         &["team", "add", "t", "--label", "x", "--capacity", "2", "--size-max", "medium"],
         &["team", "list"],
         &["team", "show", "t"],

@@ -308,3 +308,65 @@ fn a_watcher_is_told_of_every_change() {
     child.kill().expect("it runs");
     child.wait().expect("it was killed");
 }
+
+#[test]
+fn tasks_that_can_run_at_the_same_time_are_told_from_those_that_cannot() {
+    let (world, repo) = alone(&[("a", "readme", "a\n"), ("b", "readme", "b\n")]);
+    for (id, more) in [
+        ("api", &["--path", "src/api/**", "--label", "interface:orders"][..]),
+        ("ui", &["--path", "src/ui/**", "--label", "interface:orders"]),
+        ("docs", &["--path", "docs"]),
+        ("guide", &["--path", "docs/guide.md"]),
+        ("late", &["--path", "late", "--needs", "between"]),
+        ("vague", &[]),
+    ] {
+        if id == "late" {
+            world.ok(&repo, &["add", "Between", "--id", "between", "--path", "between", "--needs", "api"]);
+        }
+        world.ok(&repo, &[&["add", "Something", "--id", id][..], more].concat());
+    }
+    let kinds = |data: &Value| texts(&data["hindrances"], Some("kind"));
+    let items = |data: &Value| -> Vec<(String, bool, bool, Value)> {
+        let items = data["items"].as_array().expect("a list").iter();
+        let flag = |item: &Value, name: &str| item[name].as_bool().expect("a flag");
+        let id = |item: &Value| item["id"].as_str().expect("an id").to_owned();
+        items.map(|i| (id(i), flag(i, "independent"), flag(i, "can_parallel"), i["blocking_on"].clone())).collect()
+    };
+    let free = world.ok(&repo, &["independent", "docs", "api"]);
+    assert_eq!((&free["groups"], kinds(&free).len()), (&json!([["api", "docs"]]), 0));
+    let item = |id: &str, independent: bool, can_parallel: bool, blocking_on: Value| {
+        (id.to_owned(), independent, can_parallel, blocking_on)
+    };
+    let data = no(&world.ask(&repo, &["independent", "api", "ui", "docs"]));
+    assert_eq!((&data["groups"], kinds(&data)), (&json!([["api", "docs"], ["ui"]]), vec!["interface".to_owned()]));
+    let expected = [
+        item("api", false, true, Value::Null),
+        item("ui", false, false, json!("api")),
+        item("docs", true, true, Value::Null),
+    ];
+    assert_eq!(items(&data), expected);
+    let data = no(&world.ask(&repo, &["independent", "docs", "guide"]));
+    assert_eq!(data["hindrances"][0]["paths"], json!(["docs", "docs/guide.md"]));
+    let data = no(&world.ask(&repo, &["independent", "late", "api"]));
+    assert_eq!((kinds(&data), &data["groups"]), (vec!["needs".to_owned()], &json!([["api"], ["late"]])));
+    assert_eq!(data["hindrances"][0]["why"], "late needs api, by way of between");
+    let data = no(&world.ask(&repo, &["independent", "late"]));
+    assert_eq!(items(&data), [item("late", false, false, json!("between"))], "it waits for what nobody asked about");
+    let shown = world.run(&repo, &["independent", "docs", "vague"]);
+    let text = "At the same time: docs\nAfter that: vague\ndocs and vague, unknown: nothing declared by vague\n";
+    assert_eq!((shown.exit, shown.stdout.as_str()), (1, text));
+    assert_eq!(world.ask(&repo, &["independent", "nobody"]).error(1)["code"], "no-such-task");
+
+    // What was declared is one thing, what was done another.
+    for task in ["api", "docs"] {
+        world.ok(&repo, &["claim", task]);
+        world.sandbox.git(&repo, &["checkout", "-q", "-b", &format!("ai-feature/issue-{task}"), "main"]);
+        world.commit(&repo, "Cargo.lock", task);
+    }
+    let data = no(&world.ask(&repo, &["independent", "api", "docs"]));
+    assert_eq!((kinds(&data), &data["hindrances"][0]["paths"]), (vec!["conflict".to_owned()], &json!(["Cargo.lock"])));
+    // What is over hinders nobody.
+    world.ok(&repo, &["done", "api"]);
+    let data = world.ok(&repo, &["independent", "api", "docs"]);
+    assert_eq!((&data["groups"], items(&data)[1].clone()), (&json!([["docs"]]), item("api", true, false, Value::Null)));
+}

@@ -47,7 +47,7 @@ macro_rules! snapshots {
 }
 
 snapshots! {
-    add block cancel claim completions conflicts demo doctor done edit fail gc help init list lock locks log man
+    add block cancel claim completions conflicts demo doctor done edit fail gc help independent init list lock locks log man
     memory merge_train ready release renew reopen show status submit team unblock unlock verdict worktree
 }
 
