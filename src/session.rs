@@ -18,7 +18,7 @@ use crate::failpoint;
 use crate::git::{Git, GitError, PushBudget};
 use crate::ledger::{Author, Fault, GitStore, Objects, Place, RefFormat, Refs, Store, Truth, TruthRefs, tracking_ref};
 use crate::record::names::{DEFAULT_PREFIX, RefNames, branch_ref, candidate_ref};
-use crate::repo::GitCode;
+use crate::repo::{GitCode, GitRadar};
 
 /// What an invocation is started with: read once, in `main`.
 #[derive(Debug, Clone)]
@@ -256,6 +256,18 @@ impl Session {
         // With them comes the budget of pushes.
         self.settings()?;
         Ok(Knowledge { store, host: &self.host, journal: &self.journal, who: self.holder()? })
+    }
+
+    /// The radar: what would collide.
+    pub fn radar(&self) -> GitRadar {
+        GitRadar::new(
+            &self.place,
+            self.git.clone(),
+            self.truth.clone(),
+            self.code_truth.clone(),
+            self.names.clone(),
+            &self.git_config,
+        )
     }
 
     /// Runs checks of this repository.

@@ -5,11 +5,13 @@
 
 mod approve;
 mod claim;
+mod conflicts;
 mod demo;
 mod doctor;
 mod errors;
 mod gc;
 mod generate;
+mod independent;
 mod init;
 mod list;
 mod locks;
@@ -84,6 +86,8 @@ enum Verb {
     Lock(locks::LockArgs),
     Unlock(locks::UnlockArgs),
     Locks(locks::LocksArgs),
+    Conflicts(conflicts::Args),
+    Independent(independent::Args),
     #[command(subcommand)]
     Team(team::Verb),
     #[command(subcommand)]
@@ -105,6 +109,7 @@ impl Verb {
     fn writes(&self) -> bool {
         match self {
             Verb::List(_) | Verb::Ready(_) | Verb::Show(_) | Verb::Locks(_) | Verb::Status(_) | Verb::Log(_) => false,
+            Verb::Conflicts(_) | Verb::Independent(_) => false,
             Verb::Doctor(_) | Verb::Memory(_) | Verb::Worktree(_) | Verb::Demo(_) => false,
             Verb::Completions(_) | Verb::Man(_) => false,
             Verb::Team(verb) => verb.writes(),
@@ -178,6 +183,8 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Lock(args) => locks::lock(&args, &context),
         Verb::Unlock(args) => locks::unlock(&args, &context),
         Verb::Locks(args) => locks::locks(&args, &context),
+        Verb::Conflicts(args) => conflicts::run(&args, &context),
+        Verb::Independent(args) => independent::run(&args, &context),
         Verb::Team(verb) => team::run(&verb, &context),
         Verb::Worktree(verb) => worktree::run(&verb, &context),
         Verb::Status(args) => status::run(&args, &context),

@@ -107,12 +107,7 @@ impl Output {
         failpoint::reach("answering");
         let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
         // A reader that has gone away, as `head` does, is no error of ours.
-        let _ = if json {
-            let envelope = Envelope { schema_version: SCHEMA_VERSION, data: &reply.data };
-            serde_json::to_writer(&mut stdout, &envelope).map_err(Into::into).and_then(|()| writeln!(stdout))
-        } else {
-            stdout.write_all(reply.text.as_bytes())
-        };
+        let _ = write_reply(&mut stdout, reply, json);
         let _ = stdout.flush();
         drop(stdout);
         if let Some(session) = reply.session.borrow().as_ref() {
@@ -131,6 +126,15 @@ impl Output {
         }
         error.exit
     }
+}
+
+fn write_reply(stdout: &mut impl Write, reply: &Reply, json: bool) -> std::io::Result<()> {
+    if !json {
+        return stdout.write_all(reply.text.as_bytes());
+    }
+    let envelope = Envelope { schema_version: SCHEMA_VERSION, data: &reply.data };
+    serde_json::to_writer(&mut *stdout, &envelope)?;
+    writeln!(stdout)
 }
 
 /// What is said along the way.
@@ -156,6 +160,12 @@ impl Talk {
         if !self.json {
             self.say(line);
         }
+    }
+
+    /// Shows one of several answers of a command that goes on. Says whether anybody still reads them.
+    pub fn show(&self, reply: &Reply) -> bool {
+        let mut stdout = std::io::stdout().lock();
+        write_reply(&mut stdout, reply, self.json).and_then(|()| stdout.flush()).is_ok()
     }
 
     /// Shows that something is going on, once it has gone on for a second, until the value is dropped.

@@ -23,6 +23,15 @@ pub(super) fn clean(text: &str) -> String {
     cleaned
 }
 
+/// Text that is safe in one line of a terminal: line breaks and tabs are escaped, too.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for c in text.chars() {
+        if matches!(c, '\n' | '\t') { line.extend(c.escape_default()) } else { line.push(c) }
+    }
+    clean(&line)
+}
+
 /// A claim, as part of its task.
 pub(super) fn claim(claim: &Claim) -> Value {
     json!({

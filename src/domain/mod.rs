@@ -10,6 +10,7 @@ pub mod claim;
 pub mod command;
 pub mod holds;
 pub mod id;
+pub mod independence;
 pub mod invariants;
 pub mod memory;
 pub mod pattern;

@@ -14,6 +14,7 @@ mod knowledge;
 mod landing;
 mod pass;
 pub mod ports;
+pub mod radar;
 mod revert;
 mod runs;
 mod submit;

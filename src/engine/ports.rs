@@ -1,9 +1,10 @@
 //! What the engine needs from outside, as traits.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::domain::planner::Candidate;
-use crate::domain::{Branch, Car, ObjectId, Timestamp, VerdictRecord};
+use crate::domain::{Branch, Car, Fence, ObjectId, TaskId, Timestamp, VerdictRecord};
 use crate::ledger::{Fault, Outcome, Pace, RefUpdate};
 
 /// The machine: its clock, its randomness, its patience.
@@ -69,6 +70,47 @@ pub enum Undone {
         /// Where.
         paths: Vec<String>,
     },
+}
+
+/// Looks at work that has not landed: where it is, and what of it would collide.
+pub trait Radar {
+    /// Where branches and the saved work of claims are: at the truth, whose commits are brought here, if that is to be
+    /// asked; or else as it was last seen.
+    fn look(&self, branches: &[Branch], claims: &[(TaskId, Fence)], ask: bool) -> Result<Sighted, Fault>;
+    /// Whether a commit is here.
+    fn has(&self, commit: &ObjectId) -> bool;
+    /// What comes of merging the second commit of each pair into the first, by git's own merge, under the attributes of
+    /// `target`. Nothing is written into the repository. All commits must be here.
+    fn clashes(&self, target: &ObjectId, pairs: &[(ObjectId, ObjectId)]) -> Result<Clashes, Fault>;
+}
+
+/// Where work was seen.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Sighted {
+    /// The heads of branches that are there.
+    pub heads: BTreeMap<Branch, ObjectId>,
+    /// The saved work of claims that have any.
+    pub saved: BTreeMap<Fence, ObjectId>,
+}
+
+/// A merge that git would stop at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clash {
+    /// Where; a bounded number of paths, in the order in which git names them. Git may name none.
+    pub paths: Vec<String>,
+}
+
+/// What comes of merging pairs.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Clashes {
+    /// For each pair how it clashes; `None` where it merges.
+    pub answers: Vec<Option<Clash>>,
+    /// How many were known from earlier.
+    pub known: usize,
+    /// How many cannot clash, by the paths they change.
+    pub ruled_out: usize,
+    /// How many were merged.
+    pub merged: usize,
 }
 
 /// What a check said of a commit.

@@ -7,9 +7,7 @@ use crate::git::{Git, failure};
 use crate::ledger::{Author, Fault, Objects};
 
 /// Settings that would make the same merge come out differently on another host.
-const SETTLED: &[&str] = &[
-    "-c",
-    "core.fsync=loose-object",
+pub(super) const SETTLED: &[&str] = &[
     "-c",
     "merge.renames=true",
     "-c",
@@ -91,7 +89,17 @@ fn merge(git: &Git, target: &ObjectId, base: &ObjectId, theirs: &ObjectId) -> Re
     // the variable ignore it.
     let git = git.clone().with_variable("GIT_ATTR_SOURCE", target.as_str());
     let mut args: Vec<&str> = SETTLED.to_vec();
-    args.extend(["merge-tree", "--write-tree", "--no-messages", "--name-only", "-z", base.as_str(), theirs.as_str()]);
+    args.extend([
+        "-c",
+        "core.fsync=loose-object",
+        "merge-tree",
+        "--write-tree",
+        "--no-messages",
+        "--name-only",
+        "-z",
+        base.as_str(),
+        theirs.as_str(),
+    ]);
     let output = git.output(&args).map_err(|error| Fault::io("merging", error))?;
     let said = output.stderr_text();
     let text = output.stdout_text();
@@ -103,19 +111,24 @@ fn merge(git: &Git, target: &ObjectId, base: &ObjectId, theirs: &ObjectId) -> Re
             paths.dedup();
             Ok(Merged::Conflict(paths))
         }
-        _ if said.contains("unrelated histories") && is_shallow(&git) => Err(Fault::Environment {
-            what: format!(
-                "this clone is shallow and lacks the history that {base} and {theirs} share: git fetch --unshallow"
-            ),
-        }),
-        _ if said.contains("unrelated histories") => {
-            Ok(Merged::Conflict(vec!["everything: the two have no common history".to_owned()]))
-        }
-        _ if said.contains("usage: git merge-tree") => Err(Fault::Environment {
-            what: "git merge-tree --write-tree is missing: git 2.38 or newer is needed".into(),
-        }),
-        _ => Err(Fault::io("git merge-tree failed", failure::telling_line(&said))),
+        _ => Ok(Merged::Conflict(vec![not_merged(&git, &said, base, theirs)?.to_owned()])),
     }
+}
+
+/// Why git did not even try to merge two commits, by what it said: in words where that is a conflict.
+pub(super) fn not_merged(git: &Git, said: &str, ours: &ObjectId, theirs: &ObjectId) -> Result<&'static str, Fault> {
+    if said.contains("unrelated histories") {
+        if is_shallow(git) {
+            let lacks = format!("this clone is shallow and lacks the history that {ours} and {theirs} share");
+            return Err(Fault::Environment { what: format!("{lacks}: git fetch --unshallow") });
+        }
+        return Ok("everything: the two have no common history");
+    }
+    if said.contains("usage: git merge-tree") {
+        let what = "git merge-tree --write-tree is missing: git 2.38 or newer is needed".into();
+        return Err(Fault::Environment { what });
+    }
+    Err(Fault::io("git merge-tree failed", failure::telling_line(said)))
 }
 
 fn is_shallow(git: &Git) -> bool {

@@ -1,11 +1,15 @@
 //! The code of the repository behind the engine's port: branches, merges, landings and notes, by the `git` program.
 //!
 //! Guarantees: what lands is merged by git itself; a candidate is byte for byte the same on every host that builds it;
-//! a worktree that has the target checked out is moved with it or nothing moves. Must not know tasks or the board.
+//! a worktree that has the target checked out is moved with it or nothing moves; what would collide is found out by the
+//! same merges, which leave nothing behind. Must not know tasks or the board.
 
 mod candidate;
 mod checkout;
 mod notes;
+mod radar;
+
+pub use radar::GitRadar;
 
 use std::path::PathBuf;
 use std::rc::Rc;

@@ -25,9 +25,18 @@ pub struct Cost {
 /// With its output when it gives another.
 #[track_caller]
 pub fn time(command: &mut Command, codes: &[i32]) -> (Cost, String) {
+    time_reading(command, codes, Stdio::null())
+}
+
+/// The same, with something on its standard input.
+///
+/// # Panics
+/// With its output when it gives another.
+#[track_caller]
+pub fn time_reading(command: &mut Command, codes: &[i32], input: Stdio) -> (Cost, String) {
     let cpu = children_cpu_ms();
     let start = Instant::now();
-    let output = command.stdin(Stdio::null()).output().expect("the program is there");
+    let output = command.stdin(input).output().expect("the program is there");
     let wall = start.elapsed();
     let code = output.status.code();
     assert!(

@@ -33,6 +33,8 @@ fn every_verb_answers_with_one_json_object() {
         &["lock", "docs"],
         &["locks"],
         &["unlock", "docs"],
+        &["conflicts"],
+        &["independent", "1"],
         &["team", "add", "t", "--label", "x", "--capacity", "2", "--size-max", "medium"],
         &["team", "list"],
         &["team", "show", "t"],

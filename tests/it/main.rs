@@ -20,6 +20,7 @@ mod kill;
 mod layering;
 mod ledger;
 mod main_job;
+mod radar;
 mod records;
 mod scripts;
 mod scrum;

@@ -1,0 +1,215 @@
+//! The conflict radar: which work that is under way would collide with which other, and with the target.
+//!
+//! Work under way is what the board knows of, claims that are alive and open cars, and what is named. Guarantees: the
+//! order is that of the queue, cars of the train first, then claims in the order in which they were granted, then what
+//! is named and in neither; of a pair the first is the one that the other is merged into. Nothing is written.
+
+use std::collections::BTreeSet;
+
+use super::error::EngineError;
+use super::ports::{Clash, Code, Radar};
+use crate::domain::board::Board;
+use crate::domain::planner::in_order;
+use crate::domain::{Branch, CarId, Fence, Grant, Holder, ObjectId, Seconds, TaskId, Timestamp};
+
+/// The most lines of work that are looked at together.
+const WORK_MAX: usize = 500;
+
+/// Work that the board knows of, or that was named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Its branch.
+    pub branch: Branch,
+    /// The task it does, with the grant under which it is done.
+    pub task: Option<(TaskId, Fence)>,
+    /// Who does it.
+    pub holder: Option<Holder>,
+    /// The car that is to land it, with the commit that was submitted.
+    pub car: Option<(CarId, ObjectId)>,
+}
+
+/// One line of work, where it was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Work {
+    /// What it is.
+    pub open: Open,
+    /// Its newest commit.
+    pub commit: ObjectId,
+    /// Whether that is saved work rather than the branch.
+    pub saved: bool,
+}
+
+/// What the radar shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sweep {
+    /// The target, as it is now.
+    pub base: ObjectId,
+    /// What was looked at, in the order of the queue.
+    pub work: Vec<Work>,
+    /// Work of which there is no commit yet where this clone could see it.
+    pub unseen: Vec<Open>,
+    /// Pairs of [`Sweep::work`], by place, that would collide, and where.
+    pub pairs: Vec<(usize, usize, Clash)>,
+    /// Those that would collide with the target, and where.
+    pub with_target: Vec<(usize, Clash)>,
+    /// How many pairs there are.
+    pub count: usize,
+    /// How many of them were known from earlier, ruled out by their paths, and merged.
+    pub known_ruled_out_merged: [usize; 3],
+}
+
+/// The work on a board that has not landed on `target` yet: the cars of its train in order, then claims that are alive.
+/// `grants` are kept by heartbeats.
+pub fn open_work<B: Board>(
+    board: &B,
+    target: &Branch,
+    grants: &[Grant],
+    now: Timestamp,
+    skew: Seconds,
+) -> Result<Vec<Open>, B::Fault> {
+    let cars = board.open_cars(target)?;
+    let holder = |task: &TaskId, fence: Fence| {
+        let held = grants.iter().find(|grant| grant.fence() == fence && grant.task() == Some(task));
+        held.map(|grant| grant.holder().clone())
+    };
+    let mut open: Vec<Open> = Vec::new();
+    for car in in_order(&cars) {
+        let task = car.task.as_ref().map(|task| (task.id.clone(), task.fence));
+        open.push(Open {
+            branch: car.branch.clone(),
+            holder: task.as_ref().and_then(|(task, fence)| holder(task, *fence)).or(Some(car.submitted_by.clone())),
+            task,
+            car: Some((car.id.clone(), car.commit.clone())),
+        });
+    }
+    for grant in grants {
+        let Grant::Claim(claim) = grant else { continue };
+        let of_car = open.iter().any(|open| open.task.as_ref().is_some_and(|(_, fence)| *fence == claim.fence));
+        if !of_car && !grant.has_run_out(None, now, skew) {
+            open.push(Open {
+                branch: claim.branch.clone(),
+                task: Some((claim.task.clone(), claim.fence)),
+                holder: Some(claim.holder.clone()),
+                car: None,
+            });
+        }
+    }
+    Ok(open)
+}
+
+/// Finds work and merges it.
+pub struct Lookout<'a, C, R> {
+    /// The code.
+    pub code: &'a C,
+    /// The radar.
+    pub radar: &'a R,
+    /// Where work is to land.
+    pub target: &'a Branch,
+    /// Claims that were made in this clone, whose branches are newest here.
+    pub own: &'a [(TaskId, Fence)],
+    /// Whether to ask the truth where things are now.
+    pub ask: bool,
+}
+
+impl<C: Code, R: Radar> Lookout<'_, C, R> {
+    /// Merges every pair of `open` work and of the branches `named`, and each with the target. Where some are named,
+    /// only what has to do with these is of interest.
+    ///
+    /// # Errors
+    /// Also where a branch that is named does not exist, or there is no target.
+    pub fn sweep(&self, open: Vec<Open>, named: &[Branch]) -> Result<Sweep, EngineError> {
+        let mut open = open;
+        let unknown: BTreeSet<&Branch> =
+            named.iter().filter(|name| !open.iter().any(|open| open.branch == **name)).collect();
+        let in_order_named = named.iter().filter(|name| unknown.contains(name));
+        let mut listed = BTreeSet::new();
+        for branch in in_order_named.filter(|name| listed.insert(*name)) {
+            open.push(Open { branch: branch.clone(), task: None, holder: None, car: None });
+        }
+        let (base, work, unseen) = self.find(open)?;
+        if let Some(missing) = named.iter().find(|name| !work.iter().any(|work| work.open.branch == **name)) {
+            return Err(EngineError::Impossible {
+                what: format!("there is no branch {missing}, neither here nor where the code is"),
+                hint: "git branch --all".to_owned(),
+            });
+        }
+        if work.len() > WORK_MAX {
+            return Err(EngineError::Impossible {
+                what: format!("{} branches are under way, more than {WORK_MAX}", work.len()),
+                hint: "git scrum locks shows who is at which paths".to_owned(),
+            });
+        }
+        let of_interest = |nth: usize| named.is_empty() || named.contains(&work[nth].open.branch);
+        // One's own saved work is no other's.
+        let same = |a: usize, b: usize| work[a].open == work[b].open || work[a].open.branch == work[b].open.branch;
+        let all = (0..work.len()).flat_map(|a| (a + 1..work.len()).map(move |b| (a, b)));
+        let pairs: Vec<(usize, usize)> =
+            all.filter(|(a, b)| (of_interest(*a) || of_interest(*b)) && !same(*a, *b)).collect();
+        let alone: Vec<usize> = (0..work.len()).filter(|nth| of_interest(*nth)).collect();
+        let commit = |nth: usize| work[nth].commit.clone();
+        let mut asked: Vec<(ObjectId, ObjectId)> = pairs.iter().map(|(a, b)| (commit(*a), commit(*b))).collect();
+        asked.extend(alone.iter().map(|nth| (base.clone(), commit(*nth))));
+        let clashes = self.radar.clashes(&base, &asked)?;
+        let mut answers = clashes.answers.into_iter();
+        let in_pairs = pairs.iter().zip(answers.by_ref().take(pairs.len()).collect::<Vec<_>>());
+        let in_pairs = in_pairs.filter_map(|((a, b), clash)| Some((*a, *b, clash?))).collect();
+        let with_target = alone.iter().zip(answers).filter_map(|(nth, clash)| Some((*nth, clash?))).collect();
+        Ok(Sweep {
+            base,
+            work,
+            unseen,
+            pairs: in_pairs,
+            with_target,
+            count: asked.len(),
+            known_ruled_out_merged: [clashes.known, clashes.ruled_out, clashes.merged],
+        })
+    }
+
+    /// Finds the target and the commits of work that is open.
+    fn find(&self, open: Vec<Open>) -> Result<(ObjectId, Vec<Work>, Vec<Open>), EngineError> {
+        let mut branches: Vec<Branch> = open.iter().map(|open| open.branch.clone()).collect();
+        branches.push(self.target.clone());
+        let claims: Vec<(TaskId, Fence)> =
+            open.iter().filter(|open| open.car.is_none()).filter_map(|open| open.task.clone()).collect();
+        let seen = self.radar.look(&branches, &claims, self.ask)?;
+        let base = match seen.heads.get(self.target) {
+            Some(base) => base.clone(),
+            None => self.code.local_head(self.target)?.ok_or_else(|| EngineError::Impossible {
+                what: format!("there is no branch {} to land on", self.target),
+                hint: "name another with --target".to_owned(),
+            })?,
+        };
+        let (mut work, mut unseen) = (Vec::new(), Vec::new());
+        for open in open {
+            if let Some((_, commit)) = &open.car {
+                let commit = commit.clone();
+                if self.radar.has(&commit) {
+                    work.push(Work { open, commit, saved: false });
+                } else {
+                    unseen.push(open);
+                }
+                continue;
+            }
+            let there = seen.heads.get(&open.branch).cloned();
+            let is_own = open.task.as_ref().is_none_or(|task| self.own.contains(task));
+            let head = match (is_own, there) {
+                (false, Some(there)) => Some(there),
+                (_, there) => self.code.local_head(&open.branch)?.or(there),
+            };
+            let saved = open.task.as_ref().and_then(|(_, fence)| seen.saved.get(fence)).cloned();
+            // Of a branch and a snapshot of its worktree one mostly goes on from the other.
+            let (head, saved) = match (head, saved) {
+                (Some(head), Some(saved)) if self.code.contains(&saved, &head)? => (None, Some(saved)),
+                (Some(head), Some(saved)) if self.code.contains(&head, &saved)? => (Some(head), None),
+                both => both,
+            };
+            if head.is_none() && saved.is_none() {
+                unseen.push(open);
+                continue;
+            }
+            let found = head.into_iter().map(|head| (head, false)).chain(saved.map(|saved| (saved, true)));
+            work.extend(found.map(|(commit, saved)| Work { open: open.clone(), commit, saved }));
+        }
+        Ok((base, work, unseen))
+    }
+}

@@ -1,0 +1,246 @@
+//! The conflict radar: what would collide if it were merged now.
+//!
+//! Answers are those of `git merge-tree` for each pair, and of nothing else (GIT_FACTS 32); what makes many pairs cheap
+//! is that most need no answer. What was merged before is remembered (`cache`). Two lines of work that have touched
+//! nothing of each other are ruled out by their paths (`footprint`), which is conservative. The rest goes to a few
+//! processes at a time (`merge`), which write into a directory in memory (`scratch`): nothing is left in the
+//! repository.
+
+mod bits;
+mod cache;
+mod footprint;
+mod history;
+mod merge;
+mod scratch;
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::thread::JoinHandle;
+
+use cache::{Answers, Circumstances, digest};
+use footprint::Footprints;
+use merge::{Pair, merge_all};
+use scratch::Scratch;
+
+use super::candidate::SETTLED;
+use crate::domain::{Branch, Fence, ObjectId, TaskId};
+use crate::engine::ports::{Clashes, Radar, Sighted};
+use crate::git::{Git, GitError, failure};
+use crate::ledger::{Cache, Fault, Objects, Place, Refs, Truth, tracking_ref, transfer_fault};
+use crate::record::names::{RefNames, branch_ref};
+
+/// So few pairs are merged without looking at their paths first: that takes as long.
+const MERGED_DIRECTLY_MAX: usize = 100;
+/// How many refs one command names.
+const NAMED_MAX: usize = 200;
+/// Settings by which merges may differ begin with one of these.
+const SETTINGS: &[&str] = &["merge.", "diff.", "core.", "filter."];
+
+/// The tree without entries, which git knows without having it.
+const EMPTY_TREE_SHA1: &str = "4b825dc642cb6eb9a060e54bf8d69288fbee4904";
+const EMPTY_TREE_SHA256: &str = "6ef19b41225c5369f1c104d45d8d85efa9b057b53b14b4b9b939dd74decc5321";
+
+/// The radar of one clone.
+pub struct GitRadar {
+    place: Rc<Place>,
+    git: Git,
+    refs: Refs,
+    cache: Cache,
+    objects: Objects,
+    truth: Truth,
+    code_truth: Truth,
+    names: RefNames,
+    settings: String,
+    /// What git says of its version: asked for at once, and waited for when it is needed.
+    version: RefCell<Option<JoinHandle<Result<String, GitError>>>>,
+}
+
+impl GitRadar {
+    /// The radar of `place`: saved work is at `truth`, branches are at `code_truth`. `config` is git's configuration.
+    pub fn new(
+        place: &Rc<Place>,
+        git: Git,
+        truth: Truth,
+        code_truth: Truth,
+        names: RefNames,
+        config: &BTreeMap<String, String>,
+    ) -> GitRadar {
+        let matters = |key: &str| SETTINGS.iter().any(|prefix| key.starts_with(prefix));
+        let matter = config.iter().filter(|(key, _)| matters(key)).flat_map(|(key, value)| [key, value]);
+        let attributes = attribute_files(place, config.get("core.attributesfile"));
+        let settled = SETTLED.iter().map(|word| word.as_bytes());
+        let parts = settled.chain(matter.map(|text| text.as_bytes())).chain(attributes.iter().map(Vec::as_slice));
+        let asking = git.clone();
+        GitRadar {
+            version: RefCell::new(Some(std::thread::spawn(move || asking.run(&["version"])))),
+            refs: Refs::new(Rc::clone(place), git.clone()),
+            cache: Cache::new(place, git.clone()),
+            objects: Objects::new(Rc::clone(place)),
+            settings: digest(parts),
+            place: Rc::clone(place),
+            git,
+            truth,
+            code_truth,
+            names,
+        }
+    }
+
+    /// The refs that exist among `names`, at `truth`; their commits are brought here if the truth is asked.
+    fn at(&self, truth: &Truth, names: &[String], ask: bool) -> Result<BTreeMap<String, ObjectId>, Fault> {
+        if let (true, Truth::Remote { name: remote, url }) = (ask, truth) {
+            for names in names.chunks(NAMED_MAX) {
+                self.bring(truth, remote, url, names)?;
+            }
+        }
+        let mut found = BTreeMap::new();
+        for name in names {
+            if let Some(id) = self.refs.read(&tracking_ref(truth, name))? {
+                found.insert(name.clone(), super::parse(&id)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes the tracking refs of `names` what the refs are at the remote. Which of them exist is asked for first: most
+    /// branches have not been pushed yet, and a fetch gives up at the first that is not there.
+    fn bring(&self, truth: &Truth, remote: &str, url: &str, names: &[String]) -> Result<(), Fault> {
+        let patterns: Vec<&str> = names.iter().map(String::as_str).collect();
+        let listed = self.git.list_remote(url, &patterns).map_err(|error| Fault::io("listing refs", error))?;
+        let listed = listed.map_err(|(cause, said)| transfer_fault(remote, cause, &said))?;
+        // A pattern also finds refs whose names end like it.
+        let there: BTreeMap<&str, &str> = listed.iter().map(|(name, id)| (name.as_str(), id.as_str())).collect();
+        let (mut wanted, mut gone) = (Vec::new(), Vec::new());
+        for name in &patterns {
+            let tracking = tracking_ref(truth, name);
+            let seen = self.refs.read(&tracking)?;
+            match (there.get(name), seen) {
+                (Some(id), Some(seen)) if **id == *seen => {}
+                (Some(_), _) => wanted.push(format!("+{name}:{tracking}")),
+                (None, Some(_)) => gone.push(tracking),
+                (None, None) => {}
+            }
+        }
+        if !gone.is_empty() {
+            self.cache.forget_all(&gone)?;
+        }
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let output = self.cache.fetch(url, &wanted)?;
+        let said = output.stderr_text();
+        match failure::cause(&said) {
+            // One that went away this moment will be missed by the next look.
+            _ if output.success() => Ok(()),
+            cause => Err(transfer_fault(remote, cause, &failure::telling_line(&said))),
+        }
+    }
+
+    /// What merges depend on beside the commits.
+    fn circumstances(&self, target: &ObjectId) -> Result<Circumstances, Fault> {
+        let asked = self.version.borrow_mut().take().map(|asked| asked.join().expect("BUG: asking git panicked"));
+        let version = asked.unwrap_or_else(|| self.git.run(&["version"]));
+        let version = version.map_err(|error| Fault::io("asking git for its version", error))?;
+        let attributes = match Answers::attributes_of(&self.place.state_dir(), target) {
+            Some(attributes) => attributes,
+            None => digest([self.attributes(target)?]),
+        };
+        let rest = digest([version.as_bytes(), self.settings.as_bytes()]);
+        Ok(Circumstances { target: target.clone(), attributes, rest })
+    }
+
+    /// What files of attributes a commit has.
+    fn attributes(&self, commit: &ObjectId) -> Result<Vec<u8>, Fault> {
+        let failed = |error: &dyn std::fmt::Display| Fault::io("looking for attributes", error);
+        let empty = if commit.as_str().len() == 64 { EMPTY_TREE_SHA256 } else { EMPTY_TREE_SHA1 };
+        let args = ["diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-relative", empty, commit.as_str()];
+        let output = self.git.output(args.iter().copied().chain(["--", ":(glob)**/.gitattributes"]));
+        let output = output.map_err(|error| failed(&error))?;
+        if output.success() { Ok(output.stdout) } else { Err(failed(&failure::telling_line(&output.stderr_text()))) }
+    }
+
+    /// Which of `pairs` nobody can rule out to clash.
+    fn suspects(&self, pairs: Vec<Pair>) -> Result<Vec<Pair>, Fault> {
+        if pairs.len() <= MERGED_DIRECTLY_MAX {
+            return Ok(pairs);
+        }
+        let commits: BTreeSet<&ObjectId> = pairs.iter().flat_map(|(ours, theirs)| [ours, theirs]).collect();
+        let tips: Vec<ObjectId> = commits.iter().map(|commit| (*commit).clone()).collect();
+        let place: BTreeMap<&ObjectId, usize> = tips.iter().enumerate().map(|(nth, tip)| (tip, nth)).collect();
+        let Some(mut footprints) = Footprints::of(&self.git, &tips)? else { return Ok(pairs) };
+        let suspect = |(ours, theirs): &Pair| footprints.may_clash(place[ours], place[theirs]);
+        let verdicts: Vec<bool> = pairs.iter().map(suspect).collect();
+        Ok(pairs.into_iter().zip(verdicts).filter(|(_, suspect)| *suspect).map(|(pair, _)| pair).collect())
+    }
+}
+
+impl Radar for GitRadar {
+    fn look(&self, branches: &[Branch], claims: &[(TaskId, Fence)], ask: bool) -> Result<Sighted, Fault> {
+        let heads: Vec<String> = branches.iter().map(branch_ref).collect();
+        let saved: Vec<String> = claims.iter().map(|(task, fence)| self.names.wip(task, *fence)).collect();
+        let mut found = if self.truth == self.code_truth {
+            self.at(&self.truth, &[&heads[..], &saved[..]].concat(), ask)?
+        } else {
+            let mut found = self.at(&self.code_truth, &heads, ask)?;
+            found.extend(self.at(&self.truth, &saved, ask)?);
+            found
+        };
+        let mut sighted = Sighted::default();
+        for (branch, name) in branches.iter().zip(&heads) {
+            sighted.heads.extend(found.get(name).map(|head| (branch.clone(), head.clone())));
+        }
+        for ((_, fence), name) in claims.iter().zip(&saved) {
+            sighted.saved.extend(found.remove(name).map(|commit| (*fence, commit)));
+        }
+        Ok(sighted)
+    }
+
+    fn has(&self, commit: &ObjectId) -> bool {
+        self.objects.has(commit.as_str())
+    }
+
+    fn clashes(&self, target: &ObjectId, pairs: &[Pair]) -> Result<Clashes, Fault> {
+        let state_dir = self.place.state_dir();
+        let mut answers = Answers::load(&state_dir, self.circumstances(target)?);
+        // In a shallow clone two commits may seem to have parted elsewhere than they have.
+        let lasting = !self.place.common_dir().join("shallow").exists();
+        let unknown = |pair: &&Pair| pair.0 != pair.1 && (!lasting || answers.get(pair).is_none());
+        let open: BTreeSet<&Pair> = pairs.iter().filter(unknown).collect();
+        let open: Vec<Pair> = pairs.iter().filter(|pair| open.contains(pair)).cloned().collect();
+        let suspects = self.suspects(open.clone())?;
+        let merged = if suspects.is_empty() {
+            Vec::new()
+        } else {
+            let scratch = Scratch::new(self.place.common_dir())?;
+            // Attributes are those of the target, as they are where a car is merged.
+            merge_all(&scratch.git(&self.git).with_variable("GIT_ATTR_SOURCE", target.as_str()), &suspects)?
+        };
+        let (ruled_out, count) = (open.len() - suspects.len(), suspects.len());
+        for pair in open.iter().cloned() {
+            answers.put(pair, None);
+        }
+        for (pair, answer) in suspects.into_iter().zip(merged) {
+            answers.put(pair, answer);
+        }
+        if lasting && !open.is_empty() {
+            answers.save(pairs);
+        }
+        let known = pairs.len() - ruled_out - count;
+        let answers = pairs.iter().map(|pair| answers.get(pair).cloned().flatten()).collect();
+        Ok(Clashes { answers, known, ruled_out, merged: count })
+    }
+}
+
+/// What the files say that give attributes beside those in the tree: of the clone, of the user and of the system.
+#[expect(clippy::disallowed_methods, reason = "an adapter: it reads what git reads, from where git reads it")]
+fn attribute_files(place: &Place, configured: Option<&String>) -> Vec<Vec<u8>> {
+    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let home = variable("HOME").unwrap_or_default();
+    let of_user = match configured {
+        Some(path) => path.strip_prefix("~/").map_or_else(|| PathBuf::from(path), |rest| home.join(rest)),
+        None => variable("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("git/attributes"),
+    };
+    let files = [place.common_dir().join("info/attributes"), of_user, PathBuf::from("/etc/gitattributes")];
+    files.iter().map(|file| std::fs::read(file).unwrap_or_default()).collect()
+}

@@ -1,0 +1,372 @@
+//! The conflict radar: who collides with whom, before anybody is finished.
+
+mod fuzz;
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use serde_json::{Value, json};
+
+use crate::scrum::{Answer, World, texts};
+
+/// A clone with a board in which `task` is claimed and `path` is changed on its branch, which is pushed.
+fn worker(world: &World, task: &str, path: &str, content: &str) -> PathBuf {
+    let clone = world.clone_with_board(&format!("of-{task}"));
+    world.sandbox.git(&clone, &["config", "scrum.holder", &format!("holder-{task}")]);
+    world.ok(&clone, &["add", "Something", "--id", task]);
+    let worktree = claimed_worktree(world, &clone, task);
+    world.commit(&worktree, path, content);
+    world.sandbox.git(&worktree, &["push", "-q", "origin", "HEAD"]);
+    clone
+}
+
+fn claimed_worktree(world: &World, clone: &Path, task: &str) -> PathBuf {
+    let claimed = world.ok(clone, &["claim", task, "--worktree"]);
+    PathBuf::from(claimed["claims"][0]["worktree"].as_str().expect("a worktree"))
+}
+
+fn worktree(clone: &Path, task: &str) -> PathBuf {
+    let name = clone.file_name().expect("a name").to_str().expect("a name in UTF-8");
+    clone.parent().expect("a parent").join(format!("{name}-worktrees")).join(task)
+}
+
+/// The pairs of an answer that is a no.
+fn no(answered: &Answer) -> Value {
+    assert_eq!(answered.exit, 1, "{answered:?}");
+    answered.json()["data"].clone()
+}
+
+fn colliding(data: &Value) -> Vec<(String, String, Vec<String>)> {
+    let text = |value: &Value| value.as_str().expect("a text").to_owned();
+    let pairs = data["pairs"].as_array().expect("a list").iter();
+    pairs.map(|pair| (text(&pair["a"]), text(&pair["b"]), texts(&pair["paths"], None))).collect()
+}
+
+/// Everything in a repository but the files of our own: refs, and how many objects.
+fn state(world: &World, repo: &Path) -> String {
+    let refs = world.sandbox.git(repo, &["for-each-ref"]);
+    format!("{refs}\n{}", world.sandbox.git(repo, &["count-objects", "-v"]))
+}
+
+#[test]
+fn claims_that_collide_are_named_with_their_holders_before_anybody_is_finished() {
+    let world = World::file();
+    worker(&world, "one", "readme", "one\n");
+    worker(&world, "two", "readme", "two\n");
+    worker(&world, "three", "other", "three\n");
+    let onlooker = world.clone("onlooker");
+    let data = no(&world.ask(&onlooker, &["conflicts"]));
+    let (one, two) = ("ai-feature/issue-one", "ai-feature/issue-two");
+    assert_eq!(colliding(&data), [(one.to_owned(), two.to_owned(), vec!["readme".to_owned()])]);
+    let pair = &data["pairs"][0];
+    assert_eq!((&pair["of_a"]["task"], &pair["of_a"]["holder"]), (&json!("one"), &json!("holder-one")));
+    assert_eq!((&pair["of_b"]["task"], &pair["of_b"]["holder"]), (&json!("two"), &json!("holder-two")));
+    assert_eq!((&data["with_target"], &data["unseen"]), (&json!([]), &json!([])));
+    assert_eq!(texts(&data["branches"], Some("task")), ["one", "two", "three"]);
+
+    // Looking leaves nothing behind but what was fetched.
+    let before = state(&world, &onlooker);
+    let mut again = world.command(&onlooker, &["conflicts"]);
+    fs::remove_file(onlooker.join(".git/scrum/radar")).expect("answers are remembered");
+    let scratch = world.sandbox.path("scratch");
+    fs::create_dir(&scratch).expect("the sandbox is writable");
+    let plain = crate::scrum::answer(again.env("TMPDIR", &scratch));
+    assert_eq!(plain.exit, 1, "{plain:?}");
+    let line = format!("{one} (task one, by holder-one) and {two} (task two, by holder-two): readme\n");
+    assert_eq!((plain.stdout, state(&world, &onlooker)), (line, before));
+    assert_eq!(fs::read_dir(&scratch).expect("it is there").count(), 0);
+}
+
+#[test]
+fn cars_and_the_target_collide_as_well() {
+    let world = World::file();
+    let first = worker(&world, "one", "readme", "one\n");
+    worker(&world, "two", "readme", "two\n");
+    world.ok(&worktree(&first, "one"), &["submit"]);
+    let data = no(&world.ask(&first, &["conflicts"]));
+    assert_eq!(
+        (&data["pairs"][0]["of_a"]["car"], &data["pairs"][0]["of_a"]["holder"]),
+        (&json!("one"), &json!("holder-one"))
+    );
+    world.ok(&first, &["merge-train", "--once"]);
+    let data = no(&world.ask(&first, &["conflicts"]));
+    assert_eq!((&data["pairs"], texts(&data["branches"], Some("task"))), (&json!([]), vec!["two".to_owned()]));
+    let with_target = &data["with_target"][0];
+    assert_eq!((&with_target["branch"], &with_target["task"]), (&json!("ai-feature/issue-two"), &json!("two")));
+    assert_eq!((&with_target["paths"], &with_target["b"]), (&json!(["readme"]), &json!("main")));
+    // On another target nothing of it matters but that.
+    world.sandbox.git(&first, &["push", "-q", "origin", "main:refs/heads/stable"]);
+    let stable = world.ask(&first, &["conflicts", "--target", "stable"]);
+    assert_eq!((stable.data()["with_target"].clone(), stable.exit), (json!([]), 0));
+}
+
+#[test]
+fn a_branch_is_seen_where_it_is_newest_and_saved_work_counts() {
+    let world = World::file();
+    let first = worker(&world, "one", "readme", "one\n");
+    let second = world.clone_with_board("second");
+    world.ok(&second, &["add", "Two", "--id", "two"]);
+    let their_worktree = claimed_worktree(&world, &second, "two");
+    world.commit(&their_worktree, "readme", "two\n");
+    // It is in no other clone, but in its own.
+    let data = world.ok(&first, &["conflicts"]);
+    assert_eq!(texts(&data["unseen"], Some("task")), ["two"]);
+    assert_eq!(colliding(&no(&world.ask(&second, &["conflicts"]))).len(), 1);
+    // What is in no commit is saved when the worktree goes, and then everybody sees it.
+    fs::write(their_worktree.join("readme"), "two again\n").expect("a write");
+    world.ok(&second, &["worktree", "remove", "two"]);
+    let data = no(&world.ask(&first, &["conflicts"]));
+    let theirs = &data["pairs"][0]["of_b"];
+    assert_eq!((&theirs["task"], &theirs["saved"], &data["unseen"]), (&json!("two"), &json!(true), &json!([])));
+    // A claim that is over is no work under way.
+    world.ok(&second, &["release", "two"]);
+    assert_eq!(world.ok(&first, &["conflicts"])["pairs"], json!([]));
+    // Whoever cannot reach the remote is shown what was seen last.
+    fs::rename(world.remote().bare(), world.sandbox.path("away")).expect("it can be moved");
+    let offline = world.ask(&first, &["conflicts"]);
+    assert_eq!((offline.data()["current"].clone(), offline.stderr.contains("last seen")), (json!(false), true));
+}
+
+/// A clone that is its own truth, with branches that each change one file; the board is there.
+fn alone(branches: &[(&str, &str, &str)]) -> (World, PathBuf) {
+    let (world, repo) = World::local();
+    world.ok(&repo, &["init", "--local"]);
+    world.commit(&repo, "readme", "hello\n");
+    for (branch, path, content) in branches {
+        world.sandbox.git(&repo, &["checkout", "-q", "-b", branch, "main"]);
+        world.commit(&repo, path, content);
+    }
+    world.sandbox.git(&repo, &["checkout", "-q", "main"]);
+    (world, repo)
+}
+
+#[test]
+fn branches_that_are_named_are_looked_at_wherever_they_come_from() {
+    let (world, repo) = alone(&[("a", "readme", "a\n"), ("b", "readme", "b\n"), ("c", "c", "c\n")]);
+    assert_eq!(world.run(&repo, &["conflicts"]).stdout, "Nothing collides: there is no work under way.\n");
+    let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned(), vec!["readme".to_owned()]);
+    assert_eq!(colliding(&no(&world.ask(&repo, &["conflicts", "a", "b", "c", "a"]))), [pair("a", "b")]);
+    assert_eq!(colliding(&no(&world.ask(&repo, &["conflicts", "b", "a"]))), [pair("b", "a")]);
+    assert_eq!(world.run(&repo, &["conflicts", "a", "c"]).stdout, "Nothing collides: 2 branches, and main.\n");
+    // What is under way comes along, where it has to do with what is named.
+    world.ok(&repo, &["submit", "--branch", "a"]);
+    world.ok(&repo, &["submit", "--branch", "b"]);
+    assert_eq!(world.ok(&repo, &["conflicts", "c"])["looked_at"]["pairs"], 3);
+    assert_eq!(colliding(&no(&world.ask(&repo, &["conflicts", "b"]))), [pair("a", "b")]);
+    let error = world.ask(&repo, &["conflicts", "nobody"]).error(1);
+    assert_eq!(error["message"], "there is no branch nobody, neither here nor where the code is");
+    assert_eq!(world.ask(&repo, &["conflicts", "--target", "nobody"]).error(1)["hint"], "name another with --target");
+    world.ask(&repo, &["conflicts", "no branch"]).error(129);
+}
+
+#[test]
+fn only_what_has_moved_is_merged_again_and_garbage_in_the_cache_does_no_harm() {
+    let names: Vec<String> = (0..6).map(|nth| format!("b{nth}")).collect();
+    let branches: Vec<(&str, &str, &str)> = names.iter().map(|name| (name.as_str(), "readme", name.as_str())).collect();
+    let (world, repo) = alone(&branches);
+    let args: Vec<&str> = ["conflicts"].into_iter().chain(names.iter().map(String::as_str)).collect();
+    let looked = |data: &Value| {
+        let number = |field: &str| data["looked_at"][field].as_u64().expect("a number");
+        (number("known"), number("ruled_out"), number("merged"))
+    };
+    let first = no(&world.ask(&repo, &args));
+    assert_eq!((looked(&first), colliding(&first).len()), ((0, 0, 21), 15));
+    let second = no(&world.ask(&repo, &args));
+    assert_eq!((looked(&second), &second["pairs"]), ((21, 0, 0), &first["pairs"]));
+    world.sandbox.git(&repo, &["checkout", "-q", "b3"]);
+    world.commit(&repo, "more", "more\n");
+    assert_eq!(looked(&no(&world.ask(&repo, &args))), (15, 0, 6));
+    // The target moves: its pairs are new, and attributes that say otherwise make all others new as well.
+    world.sandbox.git(&repo, &["checkout", "-q", "main"]);
+    world.commit(&repo, "more of main", "more\n");
+    assert_eq!(looked(&no(&world.ask(&repo, &args))), (15, 0, 6));
+    world.commit(&repo, ".gitattributes", "readme merge=union\n");
+    let united = world.ok(&repo, &args);
+    assert_eq!((looked(&united), &united["pairs"]), ((0, 0, 21), &json!([])));
+    // So do settings, for which git may be asked to take a driver.
+    world.sandbox.git(&repo, &["config", "merge.union.driver", "false"]);
+    let driven = no(&world.ask(&repo, &args));
+    assert_eq!((looked(&driven), colliding(&driven).len()), ((0, 0, 21), 15));
+
+    let file = repo.join(".git/scrum/radar");
+    let good = fs::read(&file).expect("answers are remembered");
+    let lies = String::from_utf8(good.clone()).expect("text").replace(" [\"readme\"]", " [7]");
+    for garbage in [&b""[..], b"\xff\xfe\x00", b"radar-1\n\n", &good[..good.len() / 2], lies.as_bytes()] {
+        fs::write(&file, garbage).expect("a write");
+        let again = no(&world.ask(&repo, &args));
+        assert_eq!(again["pairs"], driven["pairs"], "{:?}", String::from_utf8_lossy(garbage));
+    }
+    fs::remove_file(&file).expect("it is there");
+    fs::create_dir(&file).expect("nobody can write a file there");
+    assert_eq!(no(&world.ask(&repo, &args))["pairs"], driven["pairs"]);
+}
+
+#[test]
+fn gits_that_merge_one_pair_at_a_time_are_asked_that_way_and_older_ones_are_named() {
+    let (world, repo) = alone(&[("a", "readme", "a\n"), ("b", "readme", "b\n"), ("c", "c", "c\n")]);
+    let programs = world.sandbox.path("programs");
+    fs::create_dir(&programs).expect("the sandbox is writable");
+    let path = std::env::var_os("PATH").expect("there is a PATH");
+    let real = std::env::split_paths(&path).map(|dir| dir.join("git")).find(|file| file.is_file()).expect("a git");
+    let ask = |refused: &str| {
+        let script = format!(
+            "#!/bin/sh\ncase \"$*\" in *merge-tree*{refused}*) echo 'usage: git merge-tree' >&2; exit 129;; esac\n\
+             exec {} \"$@\"\n",
+            real.display()
+        );
+        let program = programs.join("git");
+        fs::write(&program, script).expect("the sandbox is writable");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let _ = fs::remove_file(repo.join(".git/scrum/radar"));
+        let path = std::env::join_paths([programs.clone()].into_iter().chain(std::env::split_paths(&path)));
+        let mut command = world.command(&repo, &["conflicts", "a", "b", "c", "--json"]);
+        crate::scrum::answer(command.env("PATH", path.expect("a path of directories")))
+    };
+    assert_eq!(colliding(&no(&ask("--stdin"))).len(), 1);
+    let error = ask("--write-tree").error(128);
+    assert_eq!(error["message"], "git merge-tree --write-tree is missing: git 2.38 or newer is needed");
+}
+
+#[test]
+fn a_bare_repository_obeys_the_attributes_of_the_target_as_well() {
+    let (world, _) = World::local();
+    let bare = world.sandbox.init_bare("bare.git", &["--object-format=sha256"]);
+    let clone = world.sandbox.clone(bare.to_str().expect("a path"), "clone");
+    world.sandbox.git(&clone, &["checkout", "-q", "-B", "main"]);
+    world.commit(&clone, "list", "one\n");
+    for (branch, attributes) in [("main", "list merge=union\n"), ("plain", "")] {
+        world.sandbox.git(&clone, &["checkout", "-q", "-B", branch]);
+        world.commit(&clone, ".gitattributes", attributes);
+    }
+    for branch in ["a", "b"] {
+        world.sandbox.git(&clone, &["checkout", "-q", "-b", branch, "plain~1"]);
+        world.commit(&clone, "list", &format!("one\n{branch}\n"));
+    }
+    world.sandbox.git(&clone, &["push", "-q", "origin", "main", "plain", "a", "b"]);
+    world.ok(&bare, &["init", "--local"]);
+    assert_eq!(world.ok(&bare, &["conflicts", "a", "b"])["pairs"], json!([]));
+    assert_eq!(colliding(&no(&world.ask(&bare, &["conflicts", "a", "b", "--target", "plain"]))).len(), 1);
+}
+
+#[test]
+fn histories_that_share_nothing_collide_on_everything() {
+    let (world, repo) = alone(&[("a", "a", "a\n"), ("b", "b", "b\n")]);
+    world.sandbox.git(&repo, &["checkout", "-q", "--orphan", "lone"]);
+    world.commit(&repo, "lone", "lone\n");
+    world.sandbox.git(&repo, &["checkout", "-q", "main"]);
+    let data = no(&world.ask(&repo, &["conflicts", "a", "lone", "b"]));
+    let pairs = colliding(&data);
+    assert_eq!(
+        pairs.iter().map(|(a, b, _)| (a.as_str(), b.as_str())).collect::<Vec<_>>(),
+        [("a", "lone"), ("lone", "b")]
+    );
+    assert!(pairs.iter().all(|(_, _, paths)| paths == &["everything: the two have no common history"]), "{pairs:?}");
+    assert_eq!(texts(&data["with_target"], Some("branch")), ["lone"]);
+}
+
+#[test]
+fn paths_that_would_change_a_terminal_are_escaped_and_long_lists_are_cut() {
+    let (world, repo) = alone(&[]);
+    for (branch, content) in [("a", "a\n"), ("b", "b\n")] {
+        world.sandbox.git(&repo, &["checkout", "-q", "-b", branch, "main"]);
+        world.commit(&repo, "x\u{1b}[31m\nerror: y", content);
+        (0..60).for_each(|nth| fs::write(repo.join(format!("z{nth}")), content).expect("a write"));
+        world.sandbox.git(&repo, &["add", "."]);
+        world.sandbox.git(&repo, &["commit", "-q", "-m", "more"]);
+    }
+    let shown = world.run(&repo, &["conflicts", "a", "b"]).stdout;
+    assert_eq!(shown, "a and b: x\\u{1b}[31m\\nerror: y, z0, z1, z10, z11, and 45 more\n");
+    let data = no(&world.ask(&repo, &["conflicts", "a", "b"]));
+    assert_eq!(
+        (data["pairs"][0]["paths"][0].as_str(), colliding(&data)[0].2.len()),
+        (Some("x\u{1b}[31m\nerror: y"), 50)
+    );
+}
+
+#[test]
+fn a_watcher_is_told_of_every_change() {
+    let (world, repo) = alone(&[("a", "readme", "a\n"), ("b", "b", "b\n")]);
+    let mut command = world.command(&repo, &["conflicts", "a", "b", "--watch", "--json"]);
+    let mut child = command
+        .env("SCRUM_TRAIN_INTERVAL", "1s")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+    let mut next = || -> Value {
+        let line = lines.next().expect("it goes on").expect("text");
+        serde_json::from_str::<Value>(&line).expect("one object a line")["data"].clone()
+    };
+    assert_eq!(next()["pairs"], json!([]));
+    world.sandbox.git(&repo, &["checkout", "-q", "b"]);
+    world.commit(&repo, "readme", "b\n");
+    assert_eq!(colliding(&next()).len(), 1);
+    child.kill().expect("it runs");
+    child.wait().expect("it was killed");
+}
+
+#[test]
+fn tasks_that_can_run_at_the_same_time_are_told_from_those_that_cannot() {
+    let (world, repo) = alone(&[("a", "readme", "a\n"), ("b", "readme", "b\n")]);
+    for (id, more) in [
+        ("api", &["--path", "src/api/**", "--label", "interface:orders"][..]),
+        ("ui", &["--path", "src/ui/**", "--label", "interface:orders"]),
+        ("docs", &["--path", "docs"]),
+        ("guide", &["--path", "docs/guide.md"]),
+        ("late", &["--path", "late", "--needs", "between"]),
+        ("vague", &[]),
+    ] {
+        if id == "late" {
+            world.ok(&repo, &["add", "Between", "--id", "between", "--path", "between", "--needs", "api"]);
+        }
+        world.ok(&repo, &[&["add", "Something", "--id", id][..], more].concat());
+    }
+    let kinds = |data: &Value| texts(&data["hindrances"], Some("kind"));
+    let items = |data: &Value| -> Vec<(String, bool, bool, Value)> {
+        let items = data["items"].as_array().expect("a list").iter();
+        let flag = |item: &Value, name: &str| item[name].as_bool().expect("a flag");
+        let id = |item: &Value| item["id"].as_str().expect("an id").to_owned();
+        items.map(|i| (id(i), flag(i, "independent"), flag(i, "can_parallel"), i["blocking_on"].clone())).collect()
+    };
+    let free = world.ok(&repo, &["independent", "docs", "api"]);
+    assert_eq!((&free["groups"], kinds(&free).len()), (&json!([["api", "docs"]]), 0));
+    let item = |id: &str, independent: bool, can_parallel: bool, blocking_on: Value| {
+        (id.to_owned(), independent, can_parallel, blocking_on)
+    };
+    let data = no(&world.ask(&repo, &["independent", "api", "ui", "docs"]));
+    assert_eq!((&data["groups"], kinds(&data)), (&json!([["api", "docs"], ["ui"]]), vec!["interface".to_owned()]));
+    let expected = [
+        item("api", false, true, Value::Null),
+        item("ui", false, false, json!("api")),
+        item("docs", true, true, Value::Null),
+    ];
+    assert_eq!(items(&data), expected);
+    let data = no(&world.ask(&repo, &["independent", "docs", "guide"]));
+    assert_eq!(data["hindrances"][0]["paths"], json!(["docs", "docs/guide.md"]));
+    let data = no(&world.ask(&repo, &["independent", "late", "api"]));
+    assert_eq!((kinds(&data), &data["groups"]), (vec!["needs".to_owned()], &json!([["api"], ["late"]])));
+    assert_eq!(data["hindrances"][0]["why"], "late needs api, by way of between");
+    let data = no(&world.ask(&repo, &["independent", "late"]));
+    assert_eq!(items(&data), [item("late", false, false, json!("between"))], "it waits for what nobody asked about");
+    let shown = world.run(&repo, &["independent", "docs", "vague"]);
+    let text = "At the same time: docs\nAfter that: vague\ndocs and vague, unknown: nothing declared by vague\n";
+    assert_eq!((shown.exit, shown.stdout.as_str()), (1, text));
+    assert_eq!(world.ask(&repo, &["independent", "nobody"]).error(1)["code"], "no-such-task");
+
+    // What was declared is one thing, what was done another.
+    for task in ["api", "docs"] {
+        world.ok(&repo, &["claim", task]);
+        world.sandbox.git(&repo, &["checkout", "-q", "-b", &format!("ai-feature/issue-{task}"), "main"]);
+        world.commit(&repo, "Cargo.lock", task);
+    }
+    let data = no(&world.ask(&repo, &["independent", "api", "docs"]));
+    assert_eq!((kinds(&data), &data["hindrances"][0]["paths"]), (vec!["conflict".to_owned()], &json!(["Cargo.lock"])));
+    // What is over hinders nobody.
+    world.ok(&repo, &["done", "api"]);
+    let data = world.ok(&repo, &["independent", "api", "docs"]);
+    assert_eq!((&data["groups"], items(&data)[1].clone()), (&json!([["docs"]]), item("api", true, false, Value::Null)));
+}
