@@ -392,8 +392,12 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                 if self.vain >= VAIN_ATTEMPTS_MAX {
                     // As where a server hides the ref from pushes only: git misses it and takes the lease for stale.
                     let reason = "it is said to have been moved, and was not: does the server hide it from pushes?";
+                    self.in_doubt = None;
                     return Err(TransactError::Refused { ref_name, reason: reason.to_owned() });
                 }
+                // As where it had vanished and was put back: a copy of the push, still under way, would be let in.
+                let reason = format!("{ref_name} was said to have been moved, and stands where it was");
+                self.in_doubt = Some(Doubt { base: version.clone(), reason, own: true });
             }
         }
     }

@@ -155,12 +155,15 @@ impl<'a> Speculation<'a> {
             (0..self.batches.len()).filter(|index| !self.batches[*index].apart).enumerate().collect::<Vec<_>>()
         {
             let batch = self.batches[index].clone();
-            let standing = if place >= window {
-                Standing::StepAside(format!("it stands behind the window of {}", counted(window, "car")))
-            } else if let Some(first) = self.needs(&batch, &found.stem) {
-                Standing::StepAside(format!("{first}, which it needs, waits too"))
-            } else {
-                self.stand(&batch, &found.stem)?
+            let needed = self.needs(&batch, &found.stem);
+            let standing = match &needed {
+                // Others of its batch may be what that one needs in turn.
+                Some((nth, _)) if batch.cars.len() > 1 => return Ok(Some(self.take_apart(index, *nth))),
+                _ if place >= window => {
+                    Standing::StepAside(format!("it stands behind the window of {}", counted(window, "car")))
+                }
+                Some((_, first)) => Standing::StepAside(format!("{first}, which it needs, waits too")),
+                None => self.stand(&batch, &found.stem)?,
             };
             match standing {
                 // Nothing is ahead of it, and all that is behind it counted on it.
@@ -168,7 +171,8 @@ impl<'a> Speculation<'a> {
                 Standing::Breaks(nth) => return Ok(Some(self.take_apart(index, nth))),
                 Standing::StepAside(reason) => {
                     found.wait(&batch.cars, &reason);
-                    overtakes_nobody &= self.policy.batch.relaxed;
+                    // What it needs may stand behind it, and must not wait for it in turn.
+                    overtakes_nobody &= self.policy.batch.relaxed || needed.is_some();
                     continue;
                 }
                 Standing::Passed(tested) if found.passed == found.stem.len() && overtakes_nobody => {
@@ -195,11 +199,12 @@ impl<'a> Speculation<'a> {
         Ok(None)
     }
 
-    /// A car that the batch needs and that is neither ahead of it nor in it.
-    fn needs(&self, batch: &Batch, stem: &[CarId]) -> Option<CarId> {
-        let mut needed = batch.cars.iter().flat_map(|id| &self.car(id).after);
+    /// The place in the batch of a car that needs another, neither ahead of it nor in the batch; and that other.
+    fn needs(&self, batch: &Batch, stem: &[CarId]) -> Option<(usize, CarId)> {
         let is_open = |id: &CarId| self.ordered.iter().any(|car| car.id == *id);
-        needed.find(|first| is_open(first) && !stem.contains(first) && !batch.cars.contains(first)).cloned()
+        let missing = |id: &CarId| is_open(id) && !stem.contains(id) && !batch.cars.contains(id);
+        let mut cars = batch.cars.iter().enumerate();
+        cars.find_map(|(nth, id)| Some((nth, self.car(id).after.iter().find(|first| missing(first))?.clone())))
     }
 
     /// What becomes of a batch that is of no use on the target alone.
@@ -249,7 +254,10 @@ impl<'a> Speculation<'a> {
         let mut free = self.slots().saturating_sub(found.in_test.len() + found.untested.len());
         for index in again {
             let batch = self.batches[index].clone();
-            if let Some(first) = self.needs(&batch, &[]) {
+            if let Some((nth, first)) = self.needs(&batch, &[]) {
+                if batch.cars.len() > 1 {
+                    return Ok(Some(self.take_apart(index, nth)));
+                }
                 found.wait(&batch.cars, &format!("{first}, which it needs, waits too"));
                 continue;
             }
