@@ -91,6 +91,11 @@ pub struct BatchPolicy {
 impl BatchPolicy {
     /// Every car by itself.
     pub const SINGLE: BatchPolicy = BatchPolicy { cars_max: 1, greedy: false, relaxed: true };
+
+    /// How many cars may be together, whatever suits.
+    fn allowed(self) -> usize {
+        if self.cars_max == 0 { usize::MAX } else { self.cars_max as usize }
+    }
 }
 
 /// How many cars from the head of the queue on are speculated on: one more for each that lands, half as many for each

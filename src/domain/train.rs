@@ -73,6 +73,14 @@ pub struct Batch {
     pub tree: Option<ObjectId>,
 }
 
+impl Batch {
+    /// Takes cars out of their batches, but those that `keep` says; what is empty then goes.
+    pub fn keep_cars(batches: &mut Vec<Batch>, keep: impl Fn(&CarId) -> bool) {
+        batches.iter_mut().for_each(|batch| batch.cars.retain(&keep));
+        batches.retain(|batch| !batch.cars.is_empty());
+    }
+}
+
 /// How many of the cars that were decided of late landed, and how many failed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

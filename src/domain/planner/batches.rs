@@ -26,16 +26,14 @@ pub(super) fn apply(policy: &TrainPolicy) -> bool {
     policy.batch.cars_max != 1 && policy.slots != 0
 }
 
-/// The batches as they were, without cars that are gone, the most urgent first.
+/// The batches as they were, without cars that are gone, the most urgent first; or every car by itself, in line.
 pub(super) fn standing(train: &Train, ordered: &[&Car], policy: &TrainPolicy) -> Vec<Batch> {
     if !apply(policy) {
-        return Vec::new();
+        let alone = |car: &&Car| Batch { cars: vec![car.id.clone()], apart: false, tree: None };
+        return ordered.iter().map(alone).collect();
     }
     let mut batches = train.batches.clone();
-    for batch in &mut batches {
-        batch.cars.retain(|id| ordered.iter().any(|car| car.id == *id));
-    }
-    batches.retain(|batch| !batch.cars.is_empty());
+    Batch::keep_cars(&mut batches, |id| ordered.iter().any(|car| car.id == *id));
     batches.sort_by_key(|batch| urgency(ordered, &batch.cars[0]));
     batches
 }
@@ -88,7 +86,7 @@ impl Odds {
 
     /// How many cars to put together, of so many that wait for so many free runs.
     pub(super) fn size(&self, waiting: usize, free: usize, policy: BatchPolicy) -> usize {
-        let allowed = if policy.cars_max == 0 { usize::MAX } else { policy.cars_max as usize };
+        let allowed = policy.allowed();
         if policy.greedy {
             return waiting.min(allowed);
         }
@@ -104,7 +102,7 @@ impl Odds {
 
     /// Which of the batches that have passed apart go in line together: as many as are left runs for go by themselves.
     pub(super) fn together(&self, passed: &[(usize, usize)], free: usize, policy: BatchPolicy) -> Vec<usize> {
-        let allowed = if policy.cars_max == 0 { usize::MAX } else { policy.cars_max as usize };
+        let allowed = policy.allowed();
         let size_max = if policy.greedy { allowed } else { allowed.min(2 * self.size_max()) };
         let (mut chosen, mut size) = (Vec::new(), 0);
         for (index, cars) in passed {

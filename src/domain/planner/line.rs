@@ -143,13 +143,7 @@ impl<'a> Speculation<'a> {
 
     /// Goes through the line from its head on.
     fn look_at_line(&mut self, found: &mut Found, odds: &mut Odds) -> Result<Option<Look>, Wanted> {
-        let mut window = usize::MAX;
-        if !batches::apply(self.policy) {
-            window = self.policy.window.of(self.train) as usize;
-            // Whoever is tested alone stands in line.
-            let alone = |car: &&Car| Batch { cars: vec![car.id.clone()], apart: false, tree: None };
-            self.batches = self.ordered.iter().map(alone).collect();
-        }
+        let window = if batches::apply(self.policy) { usize::MAX } else { self.policy.window.of(self.train) as usize };
         let mut overtakes_nobody = true;
         for (place, index) in
             (0..self.batches.len()).filter(|index| !self.batches[*index].apart).enumerate().collect::<Vec<_>>()

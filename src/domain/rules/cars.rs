@@ -341,8 +341,7 @@ pub(super) fn change_runs<B: Board>(
 fn regroup<B: Board>(draft: &Draft<'_, B>, train: &mut Train, batches: &[Batch]) -> Result<bool, Stop<B::Fault>> {
     let open: BTreeSet<CarId> = draft.open_cars(&train.target)?.into_iter().map(|car| car.id).collect();
     let mut kept = batches.to_vec();
-    kept.iter_mut().for_each(|batch| batch.cars.retain(|id| open.contains(id)));
-    kept.retain(|batch| !batch.cars.is_empty());
+    Batch::keep_cars(&mut kept, |id| open.contains(id));
     let changed = train.batches != kept;
     train.batches = kept;
     Ok(changed)
@@ -350,8 +349,7 @@ fn regroup<B: Board>(draft: &Draft<'_, B>, train: &mut Train, batches: &[Batch])
 
 /// Takes a car out of its batch: it lands, leaves, or is another one from now on.
 pub(super) fn leave_batch(train: &mut Train, id: &CarId) {
-    train.batches.iter_mut().for_each(|batch| batch.cars.retain(|car| car != id));
-    train.batches.retain(|batch| !batch.cars.is_empty());
+    Batch::keep_cars(&mut train.batches, |car| car != id);
 }
 
 /// Notes that a test was asked for. Gives whether that is new.
