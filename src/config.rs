@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
 use crate::domain::Seconds;
-use crate::domain::planner::{BatchPolicy, TrainPolicy, WindowPolicy};
+use crate::domain::planner::{BatchPolicy, Method, TrainPolicy, WindowPolicy};
 
 /// The name of the file.
 pub const FILE_NAME: &str = ".scrum.toml";
@@ -118,14 +118,6 @@ pub enum Order {
     Relaxed,
     /// Cars land in the order of the queue.
     Strict,
-}
-
-/// What a landed car looks like in the history.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// A merge commit.
-    Merge,
 }
 
 /// The merge train.

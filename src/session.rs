@@ -440,6 +440,7 @@ impl Session {
         Ok(PassSettings {
             target: target.clone(),
             policy: settings.train.policy(),
+            method: settings.train.method,
             check: settings.train.check,
             rework_lease: settings.train.rework,
             retries_max: settings.tasks.retries_max,

@@ -372,6 +372,9 @@ pub enum Command {
         to: ObjectId,
         /// The tree of that commit.
         tree: ObjectId,
+        /// Where the target is after each of the cars.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        steps: Vec<ObjectId>,
         /// How many approvals each car needs.
         #[serde(default, skip_serializing_if = "is_zero")]
         approvals: u32,
@@ -397,6 +400,9 @@ pub enum Command {
         to: ObjectId,
         /// The tree that was tested; `None` for cars that were found on the target already.
         tree: Option<ObjectId>,
+        /// Where the target was after each of the cars, in the same order; without it, all of them land as `to`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        steps: Vec<ObjectId>,
         /// How many approvals each car needs, unless it was found on the target already.
         #[serde(default, skip_serializing_if = "is_zero")]
         approvals: u32,

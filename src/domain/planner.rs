@@ -15,6 +15,8 @@ mod line;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
+
 use super::command::EjectCause;
 use super::holds::held_back;
 use super::{Batch, Car, CarId, ObjectId, Run, Seconds, Timestamp, Train, Verdict};
@@ -58,6 +60,23 @@ pub enum Candidate {
         /// Where.
         paths: Vec<String>,
     },
+    /// The last of them does not start where the others end, and the target moves only to the cars' own commits.
+    Behind,
+}
+
+/// What a landed car looks like in the history of the target.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Method {
+    /// A merge commit.
+    #[default]
+    Merge,
+    /// One commit with all that it changes.
+    Squash,
+    /// Its commits, one after the other, put on the target anew.
+    Rebase,
+    /// Its very commits: they have to start where the target is.
+    Ff,
 }
 
 /// How the train is configured.

@@ -140,6 +140,9 @@ pub struct Landing {
     pub cars: Vec<CarId>,
     /// Their commits, in the same order.
     pub commits: Vec<ObjectId>,
+    /// Where the target is after each of them, in the same order; without it, all of them land as `to`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<ObjectId>,
     /// When it was announced.
     pub at: Timestamp,
 }
@@ -192,6 +195,10 @@ pub struct Car {
     /// The commit on the target that landed it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landed_as: Option<ObjectId>,
+    /// Where the target was just before that: what lies between the two is what the car brought. Absent for a car that
+    /// was found on the target.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub landed_on: Option<ObjectId>,
 }
 
 impl Car {

@@ -83,6 +83,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             from: landing.from.clone(),
             to: landing.to.clone(),
             tree: tree.cloned(),
+            steps: landing.steps.clone(),
             approvals: self.settings.policy.approvals,
             window: Some(self.settings.policy.window.grown(train, landing.cars.len())),
         }
@@ -134,6 +135,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             from: landing.from.clone(),
             to: landing.to.clone(),
             tree: tree.clone(),
+            steps: landing.steps.clone(),
             approvals: self.settings.policy.approvals,
         };
         self.engine.run(command, &How::default())?;
@@ -205,7 +207,13 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
 
 /// The landing of `cars` as they are now.
 pub(super) fn landing_of(cars: &[CarId], from: &ObjectId, to: &ObjectId, now: &Now<'_>) -> Landing {
+    let step = |count: usize| match now.seen.candidates.get(&cars[..count]) {
+        Some(Candidate::Clean { commit, .. }) => commit.clone(),
+        // Found on the target already.
+        _ => to.clone(),
+    };
     Landing {
+        steps: (1..=cars.len()).map(step).collect(),
         from: from.clone(),
         to: to.clone(),
         cars: cars.to_vec(),

@@ -12,7 +12,7 @@ use super::landing::landing_of;
 use super::ports::{Checks, Code, Host};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
-use crate::domain::planner::{Action, Candidate, Observation, Plan, TrainPolicy, in_order, plan};
+use crate::domain::planner::{Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, plan};
 use crate::domain::{
     Batch, Branch, Car, CarId, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Train, Verdict, VerdictRecord,
 };
@@ -30,6 +30,8 @@ pub struct PassSettings {
     pub target: Branch,
     /// Whether verdicts come from outside, and how long they are waited for.
     pub policy: TrainPolicy,
+    /// What a landed car looks like in the history.
+    pub method: Method,
     /// The check to run; empty: everything that merges may land.
     pub check: Vec<String>,
     /// How long the holder of an ejected car's task has to rework it.
@@ -319,7 +321,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                 match &seen.candidates[prefix] {
                     Candidate::Clean { commit, .. } => base = commit.clone(),
                     // The plan has to do without this one first.
-                    Candidate::Conflict { .. } => break,
+                    Candidate::Conflict { .. } | Candidate::Behind => break,
                 }
             }
         }
@@ -327,7 +329,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
 
     /// Merges a car into `base`, and finds out what is known of what comes of it.
     fn build(&self, base: &ObjectId, car: &Car, seen: &mut Observation) -> Result<Candidate, EngineError> {
-        let candidate = self.code.candidate(base, car)?;
+        let candidate = self.code.candidate(base, car, self.settings.method)?;
         if let Candidate::Clean { tree, .. } = &candidate {
             let earlier = car.tested_tree.as_ref().filter(|_| planted::is(Bug::VerdictOfAnotherTree));
             let known = self.engine.read(false, |board| Ok(board.verdict(earlier.unwrap_or(tree))?))?;

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use crate::domain::planner::Candidate;
+use crate::domain::planner::{Candidate, Method};
 use crate::domain::{Branch, Car, Fence, ObjectId, TaskId, Timestamp, VerdictRecord};
 use crate::ledger::{Fault, Outcome, Pace, RefUpdate};
 
@@ -27,11 +27,9 @@ pub trait Code {
     fn subject(&self, commit: &ObjectId) -> Result<String, Fault>;
     /// Whether `commit` is an ancestor of `tip`, or `tip` itself.
     fn contains(&self, tip: &ObjectId, commit: &ObjectId) -> Result<bool, Fault>;
-    /// Merges the car onto `base`, by git's own merge, into a commit that is the same wherever it is built.
-    fn candidate(&self, base: &ObjectId, car: &Car) -> Result<Candidate, Fault>;
-    /// The target just before and just after a car that has landed; `None` where its commit came there in another way
-    /// than by a merge of its own.
-    fn brought(&self, car: &Car) -> Result<Option<(ObjectId, ObjectId)>, Fault>;
+    /// Puts the car on `base` in the way of `method`, by git's own merge: into commits that are the same wherever they
+    /// are built.
+    fn candidate(&self, base: &ObjectId, car: &Car, method: Method) -> Result<Candidate, Fault>;
     /// A commit on `tip` that takes back what came between two commits, the older one first.
     fn undo(
         &self,

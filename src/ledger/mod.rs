@@ -35,7 +35,7 @@ pub use fold::{FoldRequest, Folded, fold};
 pub use git_store::{GitStore, Truth, archive_ref, tracking_ref, transfer_fault};
 pub use memory::{MemoryClone, MemoryRemote, names_in};
 pub use message::{Message, OPERATION_TRAILER};
-pub use objects::{Author, Objects};
+pub use objects::{Author, CommitCopy, CopiedMessage, Objects};
 pub use place::{Place, RefFormat};
 pub use refs::Refs;
 pub use remembered::Remembered;

@@ -5,10 +5,12 @@
 
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::fmt::Display;
 use std::ops::ControlFlow;
 use std::rc::Rc;
 
 use gix::ObjectId;
+use gix::bstr::ByteSlice;
 use gix::objs::tree::EntryKind;
 
 use super::{Batch, ChainEntry, Fault, KEY_BYTES_MAX, Key, Place, VALUE_BYTES_MAX, Version, checkpoint};
@@ -26,6 +28,24 @@ pub struct Author {
     pub name: String,
     /// An address, never empty.
     pub email: String,
+}
+
+/// A commit that is like another one.
+pub struct CommitCopy<'a> {
+    /// Its tree.
+    pub tree: &'a str,
+    /// Its parent.
+    pub parent: &'a str,
+    /// Its message.
+    pub message: CopiedMessage<'a>,
+}
+
+/// The message of a commit that is like another one.
+pub enum CopiedMessage<'a> {
+    /// That of the other one, with these lines at its end.
+    With(&'a str),
+    /// This one.
+    Instead(&'a str),
 }
 
 /// How many trees are kept once they were read: a few versions of what one command looks at.
@@ -166,12 +186,7 @@ impl Objects {
         message: &str,
         at_secs: u64,
     ) -> Result<String, Fault> {
-        let seconds = i64::try_from(at_secs).unwrap_or(i64::MAX);
-        let signature = gix::actor::Signature {
-            name: author.name.as_str().into(),
-            email: author.email.as_str().into(),
-            time: gix::date::Time { seconds, offset: 0 },
-        };
+        let signature = signature(author, at_secs);
         let commit = gix::objs::Commit {
             tree: parse_id(tree)?,
             parents: parents.iter().map(|id| parse_id(id)).collect::<Result<_, _>>()?,
@@ -184,6 +199,57 @@ impl Objects {
         failpoint::reach("writing a commit");
         let written = self.place.repository().write_object(&commit);
         Ok(written.map_err(|error| Fault::io("cannot write a commit", error))?.to_string())
+    }
+
+    /// Writes a commit like `original`, of the same author, but with what `copy` says.
+    pub fn copy_commit(
+        &self,
+        original: &str,
+        copy: &CommitCopy<'_>,
+        committer: &Author,
+        at_secs: u64,
+    ) -> Result<String, Fault> {
+        let unreadable = |error: &dyn Display| Fault::integrity(format!("cannot read commit {original}: {error}"));
+        let found = self.place.repository().find_commit(parse_id(original)?).map_err(|error| unreadable(&error))?;
+        let decoded = found.decode().map_err(|error| unreadable(&error))?;
+        let (message, encoding) = match copy.message {
+            CopiedMessage::Instead(message) => (message.into(), None),
+            CopiedMessage::With(trailers) => {
+                let mut message = decoded.message.trim_end().to_vec();
+                let has_trailers = gix::objs::commit::MessageRef::from_bytes(&message);
+                let has_trailers = has_trailers.body().is_some_and(|body| body.trailers().next().is_some());
+                message.extend_from_slice(if has_trailers { b"\n" } else { b"\n\n" });
+                message.extend_from_slice(trailers.as_bytes());
+                (message.into(), decoded.encoding.map(ToOwned::to_owned))
+            }
+        };
+        let commit = gix::objs::Commit {
+            tree: parse_id(copy.tree)?,
+            parents: [parse_id(copy.parent)?].into_iter().collect(),
+            author: decoded
+                .author()
+                .map_err(|error| unreadable(&error))?
+                .to_owned()
+                .map_err(|error| unreadable(&error))?,
+            committer: signature(committer, at_secs),
+            encoding,
+            message,
+            extra_headers: Vec::new(),
+        };
+        failpoint::reach("writing a commit");
+        let written = self.place.repository().write_object(&commit);
+        Ok(written.map_err(|error| Fault::io("cannot write a commit", error))?.to_string())
+    }
+
+    /// The id of the tree of the first parent of `commit`: of an empty one, where it has none.
+    pub fn parent_tree(&self, commit: &str) -> Result<String, Fault> {
+        let unreadable = |error: &dyn Display| Fault::integrity(format!("cannot read commit {commit}: {error}"));
+        let repo = self.place.repository();
+        let found = repo.find_commit(parse_id(commit)?).map_err(|error| unreadable(&error))?;
+        match found.parent_ids().next() {
+            Some(parent) => self.tree_id(&parent.to_string()),
+            None => Ok(repo.empty_tree().id.to_string()),
+        }
     }
 
     /// Makes sure that the objects of `commit` which its parent has not are on the disk, not in a cache of the system
@@ -293,6 +359,14 @@ impl Objects {
             return Err(Fault::integrity(format!("{what} has {} bytes, more than {bytes_max}", header.size())));
         }
         Ok(())
+    }
+}
+
+fn signature(author: &Author, at_secs: u64) -> gix::actor::Signature {
+    gix::actor::Signature {
+        name: author.name.as_str().into(),
+        email: author.email.as_str().into(),
+        time: gix::date::Time { seconds: i64::try_from(at_secs).unwrap_or(i64::MAX), offset: 0 },
     }
 }
 

@@ -4,7 +4,7 @@ use crate::domain::planner::Candidate;
 use crate::domain::{Car, ObjectId};
 use crate::engine::ports::Undone;
 use crate::git::{Git, failure};
-use crate::ledger::{Author, Fault, Objects};
+use crate::ledger::{Author, CommitCopy, CopiedMessage, Fault, Objects};
 
 /// Settings that would make the same merge come out differently on another host.
 pub(super) const SETTLED: &[&str] = &[
@@ -25,12 +25,83 @@ pub(super) const SETTLED: &[&str] = &[
 /// The most conflicting paths that are named.
 const PATHS_MAX: usize = 20;
 
+/// The most commits of a car that are put on the target one by one, or named in the message of one that stands for all.
+const COMMITS_MAX: usize = 1_000;
+
 /// Merges `car` onto `base`.
-pub(super) fn build(git: &Git, objects: &Objects, base: &ObjectId, car: &Car) -> Result<Candidate, Fault> {
+pub(super) fn merged(git: &Git, objects: &Objects, base: &ObjectId, car: &Car) -> Result<Candidate, Fault> {
     Ok(match merge(git, base, base, &car.commit)? {
-        Merged::Clean(tree) => Candidate::Clean { commit: write_commit(objects, base, car, &tree)?, tree },
+        Merged::Clean(tree) => {
+            let message = format!("Land {}: {}\n\n{}", car.id, car.title, trailers(car));
+            let (parents, at) = ([base.as_str(), car.commit.as_str()], car.submitted_at.as_secs());
+            let commit = objects.write_commit(tree.as_str(), &parents, &ours(), &message, at)?;
+            Candidate::Clean { commit: super::parse(&commit)?, tree }
+        }
         Merged::Conflict(paths) => Candidate::Conflict { paths },
     })
+}
+
+/// Puts all that `car` changes on `base` as one commit, by the author of its last one.
+pub(super) fn squashed(git: &Git, objects: &Objects, base: &ObjectId, car: &Car) -> Result<Candidate, Fault> {
+    let tree = match merge(git, base, base, &car.commit)? {
+        Merged::Clean(tree) => tree,
+        Merged::Conflict(paths) => return Ok(Candidate::Conflict { paths }),
+    };
+    let count = format!("--max-count={COMMITS_MAX}");
+    let range = format!("{base}..{}", car.commit);
+    let format = "--format=* %s";
+    let args = ["log", "--no-merges", "--no-show-signature", "--no-color", "--encoding=UTF-8", &count, format, &range];
+    let listed = git.run(&[&args[..], &["--"]].concat()).map_err(|error| Fault::io("reading commits", error))?;
+    let mut subjects: Vec<&str> = listed.lines().collect();
+    subjects.reverse();
+    let list = if subjects.len() > 1 { format!("{}\n\n", subjects.join("\n")) } else { String::new() };
+    let message = format!("{}\n\n{list}{}", car.title, trailers(car));
+    let copy = CommitCopy { tree: tree.as_str(), parent: base.as_str(), message: CopiedMessage::Instead(&message) };
+    let commit = objects.copy_commit(car.commit.as_str(), &copy, &ours(), car.submitted_at.as_secs())?;
+    Ok(Candidate::Clean { commit: super::parse(&commit)?, tree })
+}
+
+/// Puts the commits of `car` on `base`, one after the other; merges among them, and what `base` has already, are left
+/// out.
+pub(super) fn rebased(git: &Git, objects: &Objects, base: &ObjectId, car: &Car) -> Result<Candidate, Fault> {
+    let run = |args: &[&str]| git.output(args).map_err(|error| Fault::io("reading commits", error));
+    let related = run(&["merge-base", base.as_str(), car.commit.as_str()])?;
+    if !related.success() {
+        // In words that say why.
+        return merged(git, objects, base, car);
+    }
+    let (count, range) = (format!("--max-count={}", COMMITS_MAX + 1), format!("{base}..{}", car.commit));
+    let listed = run(&["rev-list", "--topo-order", "--no-merges", &count, &range, "--"])?.stdout_text();
+    let commits: Vec<&str> = listed.lines().collect();
+    if commits.len() > COMMITS_MAX {
+        let paths = vec![format!("everything: it has more than {COMMITS_MAX} commits of its own")];
+        return Ok(Candidate::Conflict { paths });
+    }
+    let (trailers, at) = (trailers(car), car.submitted_at.as_secs());
+    let mut tip = base.clone();
+    let mut tree = super::parse(&objects.tree_id(tip.as_str())?)?;
+    for commit in commits.into_iter().rev().map(super::parse) {
+        let commit = commit?;
+        let before =
+            super::parse(&objects.write_commit(&objects.parent_tree(commit.as_str())?, &[], &ours(), "", 0)?)?;
+        match merge_from(git, objects, &tip, (&before, &tip, &commit))? {
+            Merged::Clean(same) if same == tree => {}
+            Merged::Clean(merged) => {
+                let message = CopiedMessage::With(&trailers);
+                let copy = CommitCopy { tree: merged.as_str(), parent: tip.as_str(), message };
+                tip = super::parse(&objects.copy_commit(commit.as_str(), &copy, &ours(), at)?)?;
+                tree = merged;
+            }
+            Merged::Conflict(paths) => return Ok(Candidate::Conflict { paths }),
+        }
+    }
+    if tip == *base {
+        // Nothing is left of it; that it landed is a commit all the same.
+        let message = format!("{}\n\n{trailers}", car.title);
+        let copy = CommitCopy { tree: tree.as_str(), parent: base.as_str(), message: CopiedMessage::Instead(&message) };
+        tip = super::parse(&objects.copy_commit(car.commit.as_str(), &copy, &ours(), at)?)?;
+    }
+    Ok(Candidate::Clean { commit: tip, tree })
 }
 
 /// Takes back on `tip` what came between two commits: a merge of the older one into `tip`, as if both had been made of
@@ -42,14 +113,7 @@ pub(super) fn undo(
     (before, after): (&ObjectId, &ObjectId),
     (author, message, at_secs): (&Author, &str, u64),
 ) -> Result<Undone, Fault> {
-    // What to merge from can be named since git 2.40 only; so it is made the parent of what is merged.
-    let like = |commit: &ObjectId, parents: &[&str]| {
-        let tree = objects.tree_id(commit.as_str())?;
-        super::parse(&objects.write_commit(&tree, parents, &ours(), "", 0)?)
-    };
-    let base = like(after, &[])?;
-    let (mine, theirs) = (like(tip, &[base.as_str()])?, like(before, &[base.as_str()])?);
-    Ok(match merge(git, tip, &mine, &theirs)? {
+    Ok(match merge_from(git, objects, tip, (after, tip, before))? {
         Merged::Clean(tree) if tree.as_str() == objects.tree_id(tip.as_str())? => Undone::Nothing,
         Merged::Clean(tree) => {
             let commit = objects.write_commit(tree.as_str(), &[tip.as_str()], author, message, at_secs)?;
@@ -59,28 +123,25 @@ pub(super) fn undo(
     })
 }
 
-/// The most commits of the target that are searched for the one that brought a car: more than land by one move.
-const SEARCHED_MAX: &str = "1000";
-
-/// The commit of the target that merged `car`, and the one before it.
-pub(super) fn brought(git: &Git, car: &Car) -> Result<Option<(ObjectId, ObjectId)>, Fault> {
-    let Some(landed_as) = &car.landed_as else { return Ok(None) };
-    let args = ["rev-list", "--first-parent", "--parents", "-n", SEARCHED_MAX, landed_as.as_str(), "--"];
-    let listed = git.run(&args).map_err(|error| Fault::io("looking for what landed", error))?;
-    for line in listed.lines() {
-        let ids: Vec<&str> = line.split(' ').collect();
-        if let [merge, before, others @ ..] = &ids[..]
-            && others.contains(&car.commit.as_str())
-        {
-            return Ok(Some((super::parse(before)?, super::parse(merge)?)));
-        }
-    }
-    Ok(None)
-}
-
 enum Merged {
     Clean(ObjectId),
     Conflict(Vec<String>),
+}
+
+/// Merges what came between `base` and `theirs` into `mine`, whatever their histories, with the attributes of `target`.
+fn merge_from(
+    git: &Git,
+    objects: &Objects,
+    target: &ObjectId,
+    (base, mine, theirs): (&ObjectId, &ObjectId, &ObjectId),
+) -> Result<Merged, Fault> {
+    // What to merge from can be named since git 2.40 only; so it is made the parent of what is merged.
+    let like = |commit: &ObjectId, parents: &[&str]| {
+        let tree = objects.tree_id(commit.as_str())?;
+        super::parse(&objects.write_commit(&tree, parents, &ours(), "", 0)?)
+    };
+    let base = like(base, &[])?;
+    merge(git, target, &like(mine, &[base.as_str()])?, &like(theirs, &[base.as_str()])?)
 }
 
 /// Merges two commits, with the attributes of `target`.
@@ -140,13 +201,12 @@ fn ours() -> Author {
     Author { name: "git-scrum".to_owned(), email: "git-scrum@localhost".to_owned() }
 }
 
-/// The merge commit. Name, address and date come from the car alone, so that every host writes the same bytes.
-fn write_commit(objects: &Objects, base: &ObjectId, car: &Car, tree: &ObjectId) -> Result<ObjectId, Fault> {
-    let author = ours();
-    let mut message = format!("Land {}: {}\n\nScrum-Car: {}\n", car.id, car.title, car.id);
+/// What tells a person, and another tool, which car a commit landed. Only from the car, as are all other bytes of a
+/// candidate: so every host writes the same.
+fn trailers(car: &Car) -> String {
+    let mut trailers = format!("Scrum-Car: {}\n", car.id);
     if let Some(task) = &car.task {
-        message.push_str(&format!("Scrum-Task: {}\nScrum-Fence: {}\n", task.id, task.fence));
+        trailers.push_str(&format!("Scrum-Task: {}\nScrum-Fence: {}\n", task.id, task.fence));
     }
-    let parents = [base.as_str(), car.commit.as_str()];
-    super::parse(&objects.write_commit(tree.as_str(), &parents, &author, &message, car.submitted_at.as_secs())?)
+    trailers
 }

@@ -14,7 +14,7 @@ pub use radar::GitRadar;
 use std::path::PathBuf;
 use std::rc::Rc;
 
-use crate::domain::planner::Candidate;
+use crate::domain::planner::{Candidate, Method};
 use crate::domain::{Branch, Car, ObjectId, Timestamp, VerdictRecord};
 use crate::engine::ports::{Code, Undone};
 use crate::failpoint;
@@ -157,12 +157,17 @@ impl Code for GitCode {
         }
     }
 
-    fn candidate(&self, base: &ObjectId, car: &Car) -> Result<Candidate, Fault> {
-        candidate::build(&self.git, &self.objects, base, car)
-    }
-
-    fn brought(&self, car: &Car) -> Result<Option<(ObjectId, ObjectId)>, Fault> {
-        candidate::brought(&self.git, car)
+    fn candidate(&self, base: &ObjectId, car: &Car, method: Method) -> Result<Candidate, Fault> {
+        match method {
+            Method::Merge => candidate::merged(&self.git, &self.objects, base, car),
+            Method::Squash => candidate::squashed(&self.git, &self.objects, base, car),
+            Method::Rebase => candidate::rebased(&self.git, &self.objects, base, car),
+            Method::Ff if self.contains(&car.commit, base)? => {
+                let tree = parse(&self.objects.tree_id(car.commit.as_str())?)?;
+                Ok(Candidate::Clean { commit: car.commit.clone(), tree })
+            }
+            Method::Ff => Ok(Candidate::Behind),
+        }
     }
 
     fn undo(

@@ -28,5 +28,6 @@ mod snapshots;
 mod tour;
 mod train;
 mod train_controls;
+mod train_methods;
 mod verify;
 mod worktrees;

@@ -119,9 +119,11 @@ impl Yard {
     /// The branches that landed, in order.
     pub fn landed(&self) -> Vec<String> {
         let bare = self.world.remote().bare();
-        let log = self.world.sandbox.git(bare, &["log", "--first-parent", "--reverse", "--format=%s", "main"]);
-        let name = |subject: &str| Some(subject.strip_prefix("Land ")?.split(':').next()?.to_owned());
-        log.lines().filter_map(name).collect()
+        let format = "--format=%(trailers:key=Scrum-Car,valueonly,separator=%x2C)";
+        let log = self.world.sandbox.git(bare, &["log", "--first-parent", "--reverse", format, "main"]);
+        let mut landed: Vec<String> = log.lines().filter(|name| !name.is_empty()).map(str::to_owned).collect();
+        landed.dedup();
+        landed
     }
 
     /// Ends a story: what landed, and what was tested for that.

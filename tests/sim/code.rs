@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use git_scrum::domain::planner::Candidate;
+use git_scrum::domain::planner::{Candidate, Method};
 use git_scrum::domain::{Branch, Car, ObjectId, Timestamp, VerdictRecord};
 use git_scrum::engine::ports::{CheckResult, Checks, Code, Undone};
 use git_scrum::ledger::{Fault, Outcome, RefUpdate};
@@ -51,22 +51,9 @@ impl Code for SimCode<'_> {
         Ok(self.0.world.commits.borrow().contains(tip, commit))
     }
 
-    fn candidate(&self, base: &ObjectId, car: &Car) -> Result<Candidate, Fault> {
+    fn candidate(&self, base: &ObjectId, car: &Car, _: Method) -> Result<Candidate, Fault> {
         self.0.step(|| format!("merges {} onto {}", car.id, &base.as_str()[..6]));
         Ok(self.0.world.commits.borrow_mut().merge(base, &car.commit, &format!("land {}", car.id)))
-    }
-
-    fn brought(&self, car: &Car) -> Result<Option<(ObjectId, ObjectId)>, Fault> {
-        let commits = self.0.world.commits.borrow();
-        let mut next = car.landed_as.clone();
-        while let Some(commit) = next {
-            let parents = &commits.get(&commit).parents;
-            if parents.iter().skip(1).any(|parent| *parent == car.commit) {
-                return Ok(Some((parents[0].clone(), commit)));
-            }
-            next = parents.first().cloned();
-        }
-        Ok(None)
     }
 
     fn undo(

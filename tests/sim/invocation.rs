@@ -1,7 +1,7 @@
 //! One invocation of the program: what somebody wants, done by the engine's own code, and what they are told.
 
 use git_scrum::domain::board::Board;
-use git_scrum::domain::planner::TrainPolicy;
+use git_scrum::domain::planner::{Method, TrainPolicy};
 use git_scrum::domain::{
     Branch, CarId, Command, Fence, Grant, ObjectId, Outcome, Seconds, TaskId, TaskState, Verdict, VerdictRecord,
 };
@@ -363,6 +363,7 @@ impl<'p> Invocation<'p> {
                 batch: plan.batch,
                 approvals: plan.approvals,
             },
+            method: Method::Merge,
             check: vec!["check".to_owned()],
             rework_lease: Seconds(plan.lease_secs),
             retries_max: 2,

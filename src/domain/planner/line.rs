@@ -112,8 +112,12 @@ impl<'a> Speculation<'a> {
         let idle = self.train.runs.iter().filter(|run| !found.in_test.contains(&run.commit));
         actions.extend(idle.map(Action::cancel));
         let free = self.slots().saturating_sub(found.in_test.len());
-        for (nth, tested) in std::mem::take(&mut found.untested).into_iter().enumerate() {
-            if nth < free {
+        let mut started: Vec<ObjectId> = Vec::new();
+        for tested in std::mem::take(&mut found.untested) {
+            if started.contains(&tested.tree) {
+                found.wait(&tested.cars[tested.ahead..], "what it makes is being tested, ahead of it");
+            } else if started.len() < free {
+                started.push(tested.tree.clone());
                 actions.push(tested.start());
             } else {
                 found.wait(&tested.cars[tested.ahead..], &self.no_slot());
@@ -356,7 +360,17 @@ impl<'a> Speculation<'a> {
         for (nth, id) in batch.cars.iter().enumerate() {
             match seen.candidates.get(&cars[..=stem.len() + nth]).ok_or_else(|| Wanted(cars.clone()))? {
                 Candidate::Clean { commit, tree } => merged = Some((commit.clone(), tree.clone())),
-                Candidate::Conflict { .. } if batch.cars.len() > 1 => return Ok(Standing::Breaks(nth)),
+                Candidate::Conflict { .. } | Candidate::Behind if batch.cars.len() > 1 => {
+                    return Ok(Standing::Breaks(nth));
+                }
+                Candidate::Behind => {
+                    let end = stem.last().map_or(train.target.as_str(), CarId::as_str);
+                    let reason = format!("it does not start from {end}: rebase it, and submit it again");
+                    return Ok(match stem {
+                        [] => Standing::Fail(EjectCause::Conflict, reason),
+                        _ => Standing::StepAside(reason),
+                    });
+                }
                 Candidate::Conflict { paths } => {
                     let paths = paths.join(", ");
                     return Ok(match conflicting(id, stem, seen)? {

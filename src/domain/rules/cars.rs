@@ -72,6 +72,7 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         inconclusive: 0,
         tested_tree: None,
         landed_as: None,
+        landed_on: None,
     });
     if let Some((mut task, mut claim)) = for_task {
         claim.submitted = true;
@@ -416,7 +417,8 @@ pub(super) fn end_of(output: &str) -> String {
 }
 
 pub(super) fn announce_landing<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::AnnounceLanding { target, cars, commits, from, to, tree, approvals } = &operation.command else {
+    let Command::AnnounceLanding { target, cars, commits, from, to, tree, steps, approvals } = &operation.command
+    else {
         unreachable!("BUG: only an announcement is decided here")
     };
     let mut train = known_train(draft, target)?;
@@ -427,6 +429,7 @@ pub(super) fn announce_landing<B: Board>(draft: &mut Draft<'_, B>, operation: &O
         to: to.clone(),
         cars: cars.clone(),
         commits: commits.clone(),
+        steps: steps.clone(),
         at: operation.at,
     });
     draft.put_train(train);
@@ -444,7 +447,7 @@ pub(super) fn abandon_landing<B: Board>(draft: &mut Draft<'_, B>, target: &Branc
 }
 
 pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::Land { target, cars, commits, from, to, tree, window, approvals } = &operation.command else {
+    let Command::Land { target, cars, commits, from, to, tree, steps, window, approvals } = &operation.command else {
         unreachable!("BUG: only a landing is decided here")
     };
     let mut train = known_train(draft, target)?;
@@ -452,17 +455,20 @@ pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) ->
     let announced = announced(&train, cars, to)?;
     if !announced {
         if tree.is_none() && from != to {
-            return already_recorded(draft, target, cars, to);
+            return already_recorded(draft, target, cars, (to, steps));
         }
         may_land(draft, &train, cars, commits, (tree.as_ref(), *approvals))?;
     }
     let mut unblocked = Vec::new();
     let mut landed = Vec::new();
-    for id in cars {
+    for (nth, id) in cars.iter().enumerate() {
         let Some(mut car) = draft.car(target, id)?.filter(|car| car.state.is_open()) else { continue };
+        let landed_as = steps.get(nth).unwrap_or(to);
         car.state = CarState::Landed;
         car.reason = None;
-        car.landed_as = Some(to.clone());
+        car.landed_as = Some(landed_as.clone());
+        let before = if nth == 0 { Some(from) } else { steps.get(nth - 1) };
+        car.landed_on = before.filter(|before| !steps.is_empty() && *before != landed_as).cloned();
         if let Some(tree) = tree {
             car.tested_tree = Some(tree.clone());
         }
@@ -472,7 +478,7 @@ pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) ->
         if let Some(of) = of
             && let Some((mut task, _)) = submitted_task(draft, &of)?
         {
-            task.landed_as = Some(to.clone());
+            task.landed_as = Some(landed_as.clone());
             unblocked.extend(close(draft, task, TaskState::Landed, None, operation.at)?);
         }
     }
@@ -508,10 +514,11 @@ fn already_recorded<B: Board>(
     draft: &Draft<'_, B>,
     target: &Branch,
     cars: &[CarId],
-    to: &ObjectId,
+    (to, steps): (&ObjectId, &[ObjectId]),
 ) -> Ruling<B::Fault> {
-    for id in cars {
-        if draft.car(target, id)?.is_none_or(|car| car.landed_as.as_ref() != Some(to)) {
+    for (nth, id) in cars.iter().enumerate() {
+        let landed_as = steps.get(nth).unwrap_or(to);
+        if draft.car(target, id)?.is_none_or(|car| car.landed_as.as_ref() != Some(landed_as)) {
             return Err(Stop::Refused(Refusal::TrainChanged(format!("the landing on {to} is not announced any more"))));
         }
     }

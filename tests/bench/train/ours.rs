@@ -172,7 +172,17 @@ impl Ours {
                     world.land(&cars.iter().map(number_of).collect::<Vec<_>>());
                     let commits = cars.iter().map(|car| commit_of(number_of(car))).collect();
                     let window = Some(self.policy.window.grown(train, cars.len()));
-                    self.apply(Command::Land { target: target(), cars, commits, from, to, tree, window, approvals: 0 });
+                    self.apply(Command::Land {
+                        target: target(),
+                        cars,
+                        commits,
+                        from,
+                        to,
+                        tree,
+                        steps: Vec::new(),
+                        window,
+                        approvals: 0,
+                    });
                     return false;
                 }
                 Action::Eject { car, cause, reason } => {

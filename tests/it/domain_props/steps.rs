@@ -331,8 +331,10 @@ impl World {
         if let (Verb::Abandon, Some(landing)) = (step.verb, &seen.landing) {
             return Some(Command::AbandonLanding { target, to: landing.to.clone() });
         }
-        if let (Verb::Land, Some(Landing { from, to, cars, commits, .. }), true) = (step.verb, seen.landing, d < 200) {
-            return Some(Command::Land { target, cars, commits, from, to, tree: None, approvals: 0, window: None });
+        if let (Verb::Land, Some(landing), true) = (step.verb, seen.landing, d < 200) {
+            let Landing { from, to, cars, commits, steps, .. } = landing;
+            let (tree, approvals, window) = (None, 0, None);
+            return Some(Command::Land { target, cars, commits, from, to, tree, steps, approvals, window });
         }
         let first = pick(&seen.cars, a)?;
         let second = pick(&seen.cars, c).filter(|second| second.id != first.id && f < 50);
@@ -347,6 +349,10 @@ impl World {
         let Ok(known) = self.board.verdict(&tree);
         let untested = known.is_none_or(|known| known.verdict != Verdict::Pass);
         let approvals = u32::from(c < 40);
+        let steps = match cars.len() {
+            1 if d % 2 == 0 => vec![commit.clone()],
+            _ => Vec::new(),
+        };
         Some(match step.verb {
             Verb::Announce | Verb::Land if untested && f < 220 => {
                 // Nothing would ever land if passes did not test before they land.
@@ -386,9 +392,16 @@ impl World {
                 let verdict = [Verdict::Pass, Verdict::Pass, Verdict::Fail, Verdict::Inconclusive][usize::from(d % 4)];
                 self.verdict(target, commit, tree, cars, (verdict, run.is_some()))
             }
-            Verb::Announce => {
-                Command::AnnounceLanding { target, cars, commits, from: object('m', 0), to: commit, tree, approvals }
-            }
+            Verb::Announce => Command::AnnounceLanding {
+                target,
+                cars,
+                commits,
+                from: object('m', 0),
+                to: commit,
+                tree,
+                steps,
+                approvals,
+            },
             Verb::Land => Command::Land {
                 target,
                 cars,
@@ -396,6 +409,7 @@ impl World {
                 from: object('m', 0),
                 to: commit,
                 tree: Some(tree),
+                steps,
                 approvals,
                 window: None,
             },

@@ -141,8 +141,14 @@ fn run() -> Run {
 }
 
 fn train() -> Train {
-    let landing =
-        Landing { from: object('b'), to: object('c'), cars: ids(&["102"]), commits: vec![object('e')], at: at(30) };
+    let landing = Landing {
+        from: object('b'),
+        to: object('c'),
+        cars: ids(&["102"]),
+        commits: vec![object('e')],
+        steps: vec![],
+        at: at(30),
+    };
     Train {
         target: id("release/1.0"),
         next_position: 9,
@@ -192,6 +198,7 @@ fn car() -> Car {
         inconclusive: 2,
         tested_tree: Some(object('d')),
         landed_as: Some(object('f')),
+        landed_on: None,
     }
 }
 
@@ -215,6 +222,7 @@ fn least_car() -> Car {
         inconclusive: 0,
         tested_tree: None,
         landed_as: None,
+        landed_on: None,
     }
 }
 
@@ -518,6 +526,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: object('d'),
+                steps: vec![],
                 approvals: 0,
             },
             Outcome::Train { changed: true },
@@ -531,7 +540,22 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: object('d'),
+                steps: vec![],
                 approvals: 2,
+            },
+            Outcome::Train { changed: true },
+        ),
+        (
+            "announce-landing-stepped",
+            Command::AnnounceLanding {
+                target: target(),
+                cars: ids(&["101", "102"]),
+                commits: vec![object('e'), object('f')],
+                from: object('b'),
+                to: object('c'),
+                tree: object('d'),
+                steps: vec![object('a'), object('c')],
+                approvals: 0,
             },
             Outcome::Train { changed: true },
         ),
@@ -549,6 +573,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: Some(object('d')),
+                steps: vec![],
                 approvals: 0,
                 window: None,
             },
@@ -563,10 +588,26 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: Some(object('d')),
+                steps: vec![],
                 approvals: 2,
                 window: Some(21),
             },
             Outcome::Landed { cars: ids(&["101"]), unblocked: vec![] },
+        ),
+        (
+            "land-stepped",
+            Command::Land {
+                target: target(),
+                cars: ids(&["101", "102"]),
+                commits: vec![object('e'), object('f')],
+                from: object('b'),
+                to: object('c'),
+                tree: Some(object('d')),
+                steps: vec![object('a'), object('c')],
+                approvals: 0,
+                window: None,
+            },
+            Outcome::Landed { cars: ids(&["101", "102"]), unblocked: vec![] },
         ),
         (
             "land-least",
@@ -577,6 +618,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 from: object('b'),
                 to: object('c'),
                 tree: None,
+                steps: vec![],
                 approvals: 0,
                 window: None,
             },
@@ -648,6 +690,16 @@ pub fn frozen_board() -> Changes {
 /// A board with a car that was put first.
 pub fn promoted_board() -> Changes {
     board_of_car(Train::new(id("main")), Car { promoted: 2, ..least_car() })
+}
+
+/// A board with a car that landed on another one, and with a landing of two that was announced.
+pub fn stepped_board() -> Changes {
+    let (landed_as, landed_on) = (Some(object('f')), Some(object('a')));
+    let landed = Car { state: CarState::Landed, landed_as, landed_on, ..least_car() };
+    let cars = ids(&["Feature/ä", "Feature/ö"]);
+    let (commits, steps) = (vec![object('e'), object('d')], vec![object('b'), object('c')]);
+    let landing = Landing { from: object('f'), to: object('c'), cars, commits, steps, at: at(30) };
+    board_of_car(Train { landing: Some(landing), ..Train::new(id("main")) }, landed)
 }
 
 /// A board with a car that two approve of, one of them with a commit it had before.

@@ -57,7 +57,7 @@ impl World {
         }
         let trees = seen.candidates.values().filter_map(|candidate| match candidate {
             Candidate::Clean { tree, .. } => Some(tree),
-            Candidate::Conflict { .. } => None,
+            Candidate::Conflict { .. } | Candidate::Behind => None,
         });
         for tree in trees {
             let Ok(known) = self.board.verdict(tree);

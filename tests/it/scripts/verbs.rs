@@ -176,8 +176,9 @@ impl World {
         let from = self.object(words, "--from")?;
         let (to, tree) = self.commit_and_tree(words, "--to")?;
         let approvals = words.option("--approvals")?.unwrap_or(0);
+        let steps = self.steps(words)?;
         let (cars, commits) = self.pinned(words, &target)?;
-        Ok(Command::AnnounceLanding { target, cars, commits, from, to, tree, approvals })
+        Ok(Command::AnnounceLanding { target, cars, commits, from, to, tree, steps, approvals })
     }
 
     fn land(&mut self, words: &mut Words) -> Result<Command, Wrong> {
@@ -188,8 +189,15 @@ impl World {
         let tree = (!untested).then_some(tree);
         let window = words.option("--window")?;
         let approvals = words.option("--approvals")?.unwrap_or(0);
+        let steps = self.steps(words)?;
         let (cars, commits) = self.pinned(words, &target)?;
-        Ok(Command::Land { target, cars, commits, from, to, tree, window, approvals })
+        Ok(Command::Land { target, cars, commits, from, to, tree, steps, window, approvals })
+    }
+
+    /// Where the target is after each car, by the names of commits.
+    fn steps(&mut self, words: &mut Words) -> Result<Vec<ObjectId>, Wrong> {
+        let named: Vec<String> = words.options("--step")?;
+        Ok(named.iter().map(|name| self.objects.id(name)).collect())
     }
 
     /// Cars with the commits they are to land with: those that a script names, or else those they have now.
