@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use crate::domain::Seconds;
 use crate::domain::planner::{BatchPolicy, Method, TrainPolicy, WindowPolicy};
+use crate::domain::train::CHECKS_MAX;
+use crate::domain::{CheckName, Seconds};
 
 /// The name of the file.
 pub const FILE_NAME: &str = ".scrum.toml";
@@ -128,6 +129,8 @@ pub struct TrainSettings {
     pub ci: Ci,
     /// The check: a program and its arguments, never a line for a shell. Empty: everything that merges may land.
     pub check: Vec<String>,
+    /// Several checks, by name, in place of the one.
+    pub checks: BTreeMap<CheckName, CheckSettings>,
     /// In what order and company cars are tested.
     pub strategy: Strategy,
     /// How many cars are tested together at most, where no more than `slots` runs go on at once; 0: the planner
@@ -160,6 +163,7 @@ impl Default for TrainSettings {
         TrainSettings {
             ci: Ci::Local,
             check: Vec::new(),
+            checks: BTreeMap::new(),
             strategy: Strategy::Speculative,
             batch: 0,
             order: Order::Relaxed,
@@ -176,7 +180,49 @@ impl Default for TrainSettings {
     }
 }
 
+/// One of several checks.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct CheckSettings {
+    /// The program and its arguments, where the machine runs it itself.
+    pub run: Vec<String>,
+    /// Whether a candidate has to pass it; what others say is only noted.
+    pub required: bool,
+    /// How long it may take; without it, as long as every check.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<Seconds>,
+}
+
+impl Default for CheckSettings {
+    fn default() -> Self {
+        CheckSettings { run: Vec::new(), required: true, timeout: None }
+    }
+}
+
 impl TrainSettings {
+    /// Whether the settings of the checks make sense together.
+    fn checked(&self) -> Result<(), ConfigError> {
+        let wrong = |what: String| Err(bad("train.checks", what));
+        if self.checks.is_empty() {
+            return Ok(());
+        }
+        if !self.check.is_empty() {
+            return wrong("there is train.check, too: give it a name as well, or leave the others out".to_owned());
+        }
+        if self.checks.len() > CHECKS_MAX {
+            return wrong(format!("there are {}, more than {CHECKS_MAX}", self.checks.len()));
+        }
+        if !self.checks.values().any(|check| check.required) {
+            return wrong("none of them is required: everything would land".to_owned());
+        }
+        for (name, check) in &self.checks {
+            if self.ci == Ci::Local && check.run.is_empty() {
+                return wrong(format!("{name} has nothing to run, and train.ci is \"local\""));
+            }
+        }
+        Ok(())
+    }
+
     /// What these settings are to the planner.
     pub fn policy(&self) -> TrainPolicy {
         let window = match self.strategy {
@@ -295,7 +341,9 @@ pub fn settings(file: Option<&str>, git_config: &Pairs, environment: &Pairs) -> 
             }
         }
     }
-    from_table(table, FILE_NAME)
+    let settings = from_table(table, FILE_NAME)?;
+    settings.train.checked()?;
+    Ok(settings)
 }
 
 fn bad(place: &str, what: impl ToString) -> ConfigError {
@@ -303,8 +351,7 @@ fn bad(place: &str, what: impl ToString) -> ConfigError {
 }
 
 fn from_table(table: Table, place: &str) -> Result<Settings, ConfigError> {
-    let settings = Settings::deserialize(Value::Table(table)).map_err(|error| bad(place, error))?;
-    Ok(settings)
+    Settings::deserialize(Value::Table(table)).map_err(|error| bad(place, error))
 }
 
 /// Every key with its default, as a table of tables.
@@ -403,6 +450,24 @@ mod tests {
         assert_eq!(error.to_string(), ".scrum.toml has the unknown key trian (did you mean train?)");
         let error = settings(Some("[zzz]\n"), &Pairs::new(), &Pairs::new()).expect_err("unlike any");
         assert_eq!(error.to_string(), ".scrum.toml has the unknown key zzz");
+    }
+
+    #[test]
+    fn checks_have_names_and_some_have_to_be_passed() {
+        let read = |text: &str| settings(Some(text), &Pairs::new(), &Pairs::new());
+        let two = "[train.checks.unit]\nrun = [\"true\"]\n[train.checks.lint]\nrun = [\"true\"]\nrequired = false\n";
+        let checks = read(two).expect("good settings").train.checks;
+        assert_eq!(checks.into_values().map(|check| check.required).collect::<Vec<_>>(), [false, true]);
+        for (text, says) in [
+            ("[train]\ncheck = [\"true\"]\n[train.checks.unit]\nrun = [\"true\"]\n", "give it a name"),
+            ("[train.checks.unit]\nrun = [\"true\"]\nrequired = false\n", "none of them is required"),
+            ("[train.checks.unit]\n", "unit has nothing to run"),
+            ("[train.checks.\"a\\u001bb\"]\nrun = [\"true\"]\n", "is no name of a check"),
+            ("[train.checks.unit]\nrun = [\"true\"]\nneeded = true\n", "needed"),
+        ] {
+            let error = read(text).expect_err(says).to_string();
+            assert!(error.contains(says), "{error}");
+        }
     }
 
     #[test]

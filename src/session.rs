@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use crate::agent::{FileJournal, KnownClaims, LockFiles, ScratchChecks, SystemHost, Worktrees, unnamed_file};
-use crate::config::{self, ConfigError, LocalSettings, Pairs, Settings};
+use crate::config::{self, ConfigError, LocalSettings, Pairs, Settings, TrainSettings};
 use crate::domain::board::Board;
 use crate::domain::{Branch, Fence, Holder, TaskId, Timestamp};
-use crate::engine::{Engine, EngineError, Knowledge, PassSettings};
+use crate::engine::{Check, Engine, EngineError, Knowledge, PassSettings};
 use crate::failpoint;
 use crate::git::{Git, GitError, PushBudget};
 use crate::ledger::{Author, Fault, GitStore, Objects, Place, RefFormat, Refs, Store, Truth, TruthRefs, tracking_ref};
@@ -441,7 +441,7 @@ impl Session {
             target: target.clone(),
             policy: settings.train.policy(),
             method: settings.train.method,
-            check: settings.train.check,
+            checks: checks_of(&settings.train),
             rework_lease: settings.train.rework,
             retries_max: settings.tasks.retries_max,
             candidate_ref,
@@ -594,4 +594,16 @@ fn normalised(path: &Path) -> PathBuf {
         }
     }
     parts
+}
+
+/// The checks that are configured: one without a name, or several with names.
+fn checks_of(train: &TrainSettings) -> Vec<Check> {
+    let one = Check { name: None, run: train.check.clone(), required: true, timeout: train.timeout };
+    let named = train.checks.iter().map(|(name, check)| Check {
+        name: Some(name.clone()),
+        run: check.run.clone(),
+        required: check.required,
+        timeout: check.timeout.unwrap_or(train.timeout),
+    });
+    if train.check.is_empty() { named.collect() } else { vec![one] }
 }

@@ -91,7 +91,7 @@ fn one_pass(context: &Context, target: &Branch, dry_run: bool) -> Result<Reply, 
     // The settings are those of the target as it is now.
     session.code.refresh(std::slice::from_ref(target))?;
     let settings = session.pass_settings(target)?;
-    if settings.check.is_empty() && !settings.policy.external {
+    if settings.checks.is_empty() && !settings.policy.external {
         context.talk.tell("warning: no check is configured (train.check in .scrum.toml): whatever merges will land");
     }
     let board = context.board()?;

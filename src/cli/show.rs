@@ -6,6 +6,7 @@ use super::errors::CliError;
 use super::output::Reply;
 use super::{Context, tasks, view};
 use crate::domain::board::Board;
+use crate::domain::train::CheckVerdict;
 use crate::domain::{Branch, Car, CarId, Grant, Refusal, Task, VerdictRecord};
 use crate::engine::EngineError;
 use crate::ledger::GitStore;
@@ -102,6 +103,17 @@ fn verdict_json(record: &VerdictRecord) -> serde_json::Value {
         "took_secs": record.took.map(|took| took.0),
         "url": record.url,
         "output": record.output,
+        "checks": record.checks.iter().map(check_json).collect::<Vec<_>>(),
+    })
+}
+
+fn check_json(check: &CheckVerdict) -> serde_json::Value {
+    json!({
+        "name": check.name.as_str(),
+        "verdict": check.verdict.as_str(),
+        "at": check.at.to_string(),
+        "took_secs": check.took.map(|took| took.0),
+        "url": check.url,
     })
 }
 
@@ -151,6 +163,10 @@ fn verdict_text(record: &VerdictRecord) -> String {
     let mut text = format!("\ncheck {} on {}\n", record.verdict, record.commit);
     if let Some(url) = &record.url {
         text.push_str(&format!("  see {url}\n"));
+    }
+    for check in &record.checks {
+        let url = check.url.as_ref().map(|url| format!(", see {url}")).unwrap_or_default();
+        text.push_str(&format!("  {} {}{url}\n", check.name, check.verdict));
     }
     for line in record.output.lines() {
         text.push_str(&format!("  | {line}\n"));

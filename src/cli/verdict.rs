@@ -7,8 +7,10 @@ use super::errors::CliError;
 use super::output::Reply;
 use super::{Context, tasks};
 use crate::domain::board::Board;
-use crate::domain::{ObjectId, Verdict, VerdictRecord};
+use crate::domain::train::CheckVerdict;
+use crate::domain::{CheckName, ObjectId, Verdict, VerdictRecord};
 use crate::engine::ports::Host;
+use crate::engine::{self, PassSettings};
 
 /// Report what a CI system outside says of a candidate
 #[derive(clap::Args)]
@@ -18,6 +20,9 @@ pub struct Args {
     /// The candidate that was tested: its full object id
     #[arg(long, value_name = "OID")]
     commit: String,
+    /// Which check it is of, where the train has several
+    #[arg(long, value_name = "NAME")]
+    check: Option<CheckName>,
     /// Where a person can read more
     #[arg(long, value_name = "U")]
     url: Option<String>,
@@ -48,7 +53,10 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
         return Ok(Reply::new(json!({ "applied": false }), "No run is waiting for this verdict.\n"));
     };
     let tested = run.tested().to_vec();
-    let record = VerdictRecord {
+    let settings = context.session.pass_settings(&target)?;
+    let (at, took) = (context.session.host.now(), Some(context.session.host.now().since(run.started_at)));
+    let url = args.url.as_ref().map(|url| url.chars().filter(|c| !c.is_control()).take(1000).collect());
+    let mut record = VerdictRecord {
         tree: run.tree,
         commit,
         verdict: match args.verdict {
@@ -56,16 +64,35 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
             Said::Fail => Verdict::Fail,
             Said::Inconclusive => Verdict::Inconclusive,
         },
-        check: "external".to_owned(),
-        at: context.session.host.now(),
+        check: settings.check_name(),
+        at,
         by: context.session.holder()?,
-        took: Some(context.session.host.now().since(run.started_at)),
-        url: args.url.as_ref().map(|url| url.chars().filter(|c| !c.is_control()).take(1000).collect()),
+        took,
+        url: None,
         output: String::new(),
+        checks: Vec::new(),
     };
+    if settings.required().is_empty() {
+        record.url = url;
+    } else {
+        let (name, verdict) = (named(args.check.as_ref(), &settings)?, record.verdict);
+        record.checks.push(CheckVerdict { name, verdict, at, took, url });
+    }
     let verdict = record.verdict;
-    let applied = board.record_verdict(&target, record, &tested, true, &context.session.code)?;
+    let said = engine::Said { record, required: settings.required(), asked: true };
+    let applied = board.record_verdict(&target, said, &tested, &context.session.code)?;
     let text =
         if applied { format!("Recorded {verdict}.\n") } else { "This verdict was of no use any more.\n".to_owned() };
     Ok(Reply::new(json!({ "applied": applied }), text))
+}
+
+/// The check that a verdict is of, where there are several.
+fn named(given: Option<&CheckName>, settings: &PassSettings) -> Result<CheckName, CliError> {
+    let names: Vec<&CheckName> = settings.checks.iter().filter_map(|check| check.name.as_ref()).collect();
+    let hint = names.iter().map(|name| format!("--check {name}")).collect::<Vec<_>>().join(", or ");
+    match given {
+        None => Err(CliError::bad_argument("the train has several checks: this may be of any", hint)),
+        Some(name) if names.contains(&name) => Ok(name.clone()),
+        Some(name) => Err(CliError::bad_argument(format!("no check is called {name}"), hint)),
+    }
 }

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::claim::Overdue;
 use super::train::{Batch, CarTask, Run, VerdictRecord, is_zero};
 use super::{
-    Branch, CarId, Fence, Holder, Label, LockMode, ObjectId, OperationId, Pattern, Priority, Seconds, Size, TaskId,
-    Team, TeamName, Timestamp,
+    Branch, CarId, CheckName, Fence, Holder, Label, LockMode, ObjectId, OperationId, Pattern, Priority, Seconds, Size,
+    TaskId, Team, TeamName, Timestamp,
 };
 
 /// One command with what identifies and dates it. Applying it twice changes nothing the second time.
@@ -357,6 +357,9 @@ pub enum Command {
         cars: Vec<CarId>,
         /// Whether it only counts where a run is waiting for it.
         asked: bool,
+        /// Where there are several checks, those that have to pass; the record says what some of all have said.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        required: Vec<CheckName>,
     },
     /// Announce that the target is about to be moved.
     AnnounceLanding {

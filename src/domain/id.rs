@@ -99,6 +99,13 @@ text_id!(
     |text| is_line(text, 64)
 );
 text_id!(
+    /// The name of one of several checks of a train.
+    CheckName,
+    "name of a check",
+    "use 1 to 64 printable characters without a comma, and without a space at either end",
+    |text| is_line(text, 64) && !text.contains(',')
+);
+text_id!(
     /// A branch, without `refs/heads/`.
     Branch,
     "branch name",

@@ -25,7 +25,7 @@ pub mod train;
 pub use board::{Board, Changes, Counters, Draft};
 pub use claim::{Beats, Claim, Fence, Grant, LockMode, Overdue, PathLock};
 pub use command::{Command, Operation, Outcome};
-pub use id::{Branch, CarId, Holder, IdError, Label, ObjectId, OperationId, TaskId, TeamName};
+pub use id::{Branch, CarId, CheckName, Holder, IdError, Label, ObjectId, OperationId, TaskId, TeamName};
 pub use pattern::Pattern;
 pub use refusal::{Refusal, Stop};
 pub use task::{Priority, Size, Summary, Task, TaskState};

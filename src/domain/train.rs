@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Branch, CarId, Fence, Holder, ObjectId, Priority, Seconds, TaskId, Timestamp};
+use super::{Branch, CarId, CheckName, Fence, Holder, ObjectId, Priority, Seconds, TaskId, Timestamp};
 
 /// The train of one target branch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -378,6 +378,57 @@ pub struct VerdictRecord {
     /// The end of what the check printed.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub output: String,
+    /// What each of several checks said, where there are several: `verdict` is what they come to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<CheckVerdict>,
+}
+
+/// What one of several checks says of a tree.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct CheckVerdict {
+    /// Its name.
+    pub name: CheckName,
+    /// What it says.
+    pub verdict: Verdict,
+    /// When that was recorded.
+    pub at: Timestamp,
+    /// How long it took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub took: Option<Seconds>,
+    /// Where a person can read more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+}
+
+/// The most checks that a train has.
+pub const CHECKS_MAX: usize = 32;
+
+impl VerdictRecord {
+    /// Whether anything is decided.
+    pub fn is_settled(&self) -> bool {
+        self.verdict != Verdict::Inconclusive
+    }
+
+    /// What one of several checks said, unless nothing came of it.
+    pub fn of_check(&self, name: &CheckName) -> Option<Verdict> {
+        let known = self.checks.iter().find(|known| known.name == *name).map(|known| known.verdict);
+        known.filter(|verdict| *verdict != Verdict::Inconclusive)
+    }
+
+    /// Takes in what several checks said before, and finds out what all come to: the first red one of those that are
+    /// required decides, and all of them have to be green. Until then nothing is decided.
+    pub fn join(&mut self, before: &[CheckVerdict], required: &[CheckName]) {
+        let said = |check: &&CheckVerdict| !self.checks.iter().any(|newer| newer.name == check.name);
+        let before: Vec<CheckVerdict> = before.iter().filter(said).cloned().collect();
+        self.checks.splice(..0, before);
+        let mut verdicts = required.iter().map(|name| self.of_check(name));
+        self.verdict = match verdicts.clone().any(|verdict| verdict == Some(Verdict::Fail)) {
+            true => Verdict::Fail,
+            false if verdicts.all(|verdict| verdict == Some(Verdict::Pass)) => Verdict::Pass,
+            false => Verdict::Inconclusive,
+        };
+    }
 }
 
 /// The most of a check's output that is kept, in bytes as it is written.

@@ -14,7 +14,8 @@ use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::planner::{Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, plan};
 use crate::domain::{
-    Batch, Branch, Car, CarId, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Train, Verdict, VerdictRecord,
+    Batch, Branch, Car, CarId, CheckName, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Train, Verdict,
+    VerdictRecord,
 };
 use crate::ledger::{Outcome as Published, Store};
 use crate::planted::{self, Bug};
@@ -32,8 +33,8 @@ pub struct PassSettings {
     pub policy: TrainPolicy,
     /// What a landed car looks like in the history.
     pub method: Method,
-    /// The check to run; empty: everything that merges may land.
-    pub check: Vec<String>,
+    /// The checks that candidates have to pass; none: everything that merges may land.
+    pub checks: Vec<Check>,
     /// How long the holder of an ejected car's task has to rework it.
     pub rework_lease: Seconds,
     /// After how many failures more than this a task is given up.
@@ -42,16 +43,37 @@ pub struct PassSettings {
     pub candidate_ref: fn(&Branch, u64) -> String,
 }
 
+/// A check that candidates are put to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Check {
+    /// Its name, where there are several.
+    pub name: Option<CheckName>,
+    /// The program and its arguments, where the machine runs it itself.
+    pub run: Vec<String>,
+    /// Whether a candidate has to pass it.
+    pub required: bool,
+    /// How long it may take.
+    pub timeout: Seconds,
+}
+
 impl PassSettings {
-    /// The check as verdicts name it: a verdict of another check says nothing.
+    /// All checks that have to be passed, as verdicts name them: a verdict of others says nothing.
     pub fn check_name(&self) -> String {
-        if self.policy.external {
-            "external".to_owned()
-        } else if self.check.is_empty() {
-            "none".to_owned()
-        } else {
-            serde_json::to_string(&self.check).expect("a list of strings is JSON")
+        let required = self.checks.iter().filter(|check| check.required);
+        let named: BTreeMap<&str, &[String]> =
+            required.filter_map(|check| Some((check.name.as_ref()?.as_str(), &check.run[..]))).collect();
+        match (&self.checks[..], self.policy.external) {
+            (_, true) if named.is_empty() => "external".to_owned(),
+            (_, true) => format!("external: {}", named.into_keys().collect::<Vec<_>>().join(", ")),
+            ([], false) => "none".to_owned(),
+            ([Check { name: None, run, .. }], false) => serde_json::to_string(run).expect("a list of strings is JSON"),
+            (_, false) => serde_json::to_string(&named).expect("lists of strings by name are JSON"),
         }
+    }
+
+    /// The names of those that have to be passed, where checks have names.
+    pub fn required(&self) -> Vec<CheckName> {
+        self.checks.iter().filter(|check| check.required).filter_map(|check| check.name.clone()).collect()
     }
 }
 

@@ -8,15 +8,30 @@ use std::time::Duration;
 use super::board::{Engine, How};
 use super::error::EngineError;
 use super::journal::Journal;
-use super::pass::{Account, Next, Now, Pass, PassEvent, published};
+use super::pass::{Account, Check, Next, Now, Pass, PassEvent, published};
 use super::ports::{Checks, Code, Host};
+use crate::domain::board::Board;
 use crate::domain::planner::Action;
-use crate::domain::{Batch, Branch, Car, CarId, Command, Outcome, Run, RunState, Seconds, Verdict, VerdictRecord};
+use crate::domain::train::CheckVerdict;
+use crate::domain::{
+    Batch, Branch, Car, CarId, CheckName, Command, ObjectId, Outcome, Run, RunState, Seconds, Verdict, VerdictRecord,
+};
 use crate::ledger::{Outcome as Published, RefUpdate, Store};
 use crate::record::names::branch_ref;
 
 /// How often the notes are tried again when another train moved them meanwhile.
 const NOTE_ATTEMPTS: usize = 5;
+
+/// What was said of a candidate.
+#[derive(Debug, Clone)]
+pub struct Said {
+    /// By whom, and what.
+    pub record: VerdictRecord,
+    /// Where there are several checks, those that have to pass; the record is of some of all.
+    pub required: Vec<CheckName>,
+    /// Whether it only counts where a run is waiting for it.
+    pub asked: bool,
+}
 
 impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> {
     /// Offers candidates to a CI system outside, and records that they were asked for, and that others are wanted no
@@ -123,6 +138,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             self.engine.run(regroup, &How::default())?;
         }
         account.tell(PassEvent::Doing(start.clone()));
+        let known = self.engine.read(false, |board| Ok(board.verdict(tree)?))?;
+        let known = known.filter(|known| known.check == self.settings.check_name());
         let mut record = VerdictRecord {
             tree: tree.clone(),
             commit: commit.clone(),
@@ -133,30 +150,60 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             took: None,
             url: None,
             output: String::new(),
+            checks: Vec::new(),
         };
-        if !self.settings.check.is_empty() {
-            let timeout = Duration::from_secs(self.settings.policy.timeout.0);
-            let result = self.checks.run(commit, &self.settings.check, timeout)?;
-            record.verdict = match (result.code, result.timed_out) {
-                (Some(0), false) => Verdict::Pass,
-                // By convention of the shell: found but not executable, and not found. The check itself is broken.
-                (Some(126 | 127), false) | (None, false) => Verdict::Inconclusive,
-                _ => Verdict::Fail,
-            };
-            record.output = result.output;
-            if result.timed_out {
-                record.output.push_str(&format!("\nstopped after {}", self.settings.policy.timeout));
+        for check in &self.settings.checks {
+            let passed = |name: &CheckName| known.as_ref().is_some_and(|known| known.of_check(name).is_some());
+            if check.name.as_ref().is_some_and(passed) {
+                continue;
             }
-            record.took = Some(Seconds(result.took.as_secs()));
-            record.at = self.engine.host.now();
+            let said = self.run_check(commit, check, &mut record)?;
+            if check.required && said != Verdict::Pass {
+                break;
+            }
+        }
+        let required = self.settings.required();
+        if !required.is_empty() {
+            let before = known.as_ref().map_or(&[][..], |known| &known.checks);
+            let said = record.checks.clone();
+            record.join(before, &required);
+            record.checks = said;
         }
         let verdict = record.verdict;
         // The others have candidates of their own.
         let tested = cars.get(*ahead..).unwrap_or_default();
-        self.engine.record_verdict(&self.settings.target, record, tested, false, self.code)?;
+        let said = Said { record, required, asked: false };
+        self.engine.record_verdict(&self.settings.target, said, tested, self.code)?;
         account.tell(PassEvent::Checked { cars: cars.clone(), verdict });
         account.done.push(start.clone());
         Ok(())
+    }
+
+    /// Runs one check on a candidate, and notes what it said.
+    fn run_check(&self, commit: &ObjectId, check: &Check, record: &mut VerdictRecord) -> Result<Verdict, EngineError> {
+        let result = self.checks.run(commit, &check.run, Duration::from_secs(check.timeout.0))?;
+        let verdict = match (result.code, result.timed_out) {
+            (Some(0), false) => Verdict::Pass,
+            // By convention of the shell: found but not executable, and not found. The check itself is broken.
+            (Some(126 | 127), false) | (None, false) => Verdict::Inconclusive,
+            _ => Verdict::Fail,
+        };
+        let (took, at) = (Seconds(result.took.as_secs()), self.engine.host.now());
+        record.at = at;
+        record.took = Some(Seconds(record.took.unwrap_or(Seconds(0)).0 + took.0));
+        if check.name.is_none() || verdict != Verdict::Pass {
+            record.output = result.output;
+            if result.timed_out {
+                record.output.push_str(&format!("\nstopped after {}", check.timeout));
+            }
+        }
+        match &check.name {
+            None => record.verdict = verdict,
+            Some(name) => {
+                record.checks.push(CheckVerdict { name: name.clone(), verdict, at, took: Some(took), url: None });
+            }
+        }
+        Ok(verdict)
     }
 }
 
@@ -166,12 +213,12 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
     pub fn record_verdict(
         &self,
         target: &Branch,
-        record: VerdictRecord,
+        Said { record, required, asked }: Said,
         cars: &[CarId],
-        asked: bool,
         code: &impl Code,
     ) -> Result<bool, EngineError> {
-        let command = Command::Verdict { target: target.clone(), record: record.clone(), cars: cars.to_vec(), asked };
+        let (target, cars) = (target.clone(), cars.to_vec());
+        let command = Command::Verdict { target, record: record.clone(), cars, asked, required };
         for _ in 0..NOTE_ATTEMPTS {
             let also: Vec<RefUpdate> = code.note(&record)?.into_iter().collect();
             if also.is_empty() || !code.lands_atomically() {

@@ -27,6 +27,7 @@ mod scrum;
 mod snapshots;
 mod tour;
 mod train;
+mod train_checks;
 mod train_controls;
 mod train_methods;
 mod verify;

@@ -33,8 +33,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use values::{
-    approved_board, at, batched_board, entry, frozen_board, id, least_board, least_entry, looked, operations,
-    promoted_board, recorded, stepped_board, whole_board,
+    approved_board, at, batched_board, checked_board, entry, frozen_board, id, least_board, least_entry, looked,
+    operations, promoted_board, recorded, stepped_board, whole_board,
 };
 
 /// What a ledger holds: the text of every record, by key.
@@ -123,7 +123,7 @@ fn golden(ledger: &str, written: &Records) -> Held {
 }
 
 /// Every golden board.
-fn boards() -> [(&'static str, Changes); 7] {
+fn boards() -> [(&'static str, Changes); 8] {
     [
         ("board-whole", whole_board()),
         ("board-least", least_board()),
@@ -132,6 +132,7 @@ fn boards() -> [(&'static str, Changes); 7] {
         ("board-promoted", promoted_board()),
         ("board-approved", approved_board()),
         ("board-stepped", stepped_board()),
+        ("board-checked", checked_board()),
     ]
 }
 
@@ -258,7 +259,7 @@ fn every_command_and_outcome_has_a_golden_record() {
         let word = command_word(command);
         // Which of several records of one command it is, follows.
         let which = name.strip_prefix(word).unwrap_or_else(|| panic!("{name} is a record of {word}"));
-        assert!(["", "-least", "-batched", "-more", "-stepped", "-refused"].contains(&which), "{name}");
+        assert!(["", "-least", "-batched", "-more", "-stepped", "-checked", "-refused"].contains(&which), "{name}");
         let text = records_of_operation(&recorded(command.clone(), outcome.clone())).remove("operations-0000");
         let text = String::from_utf8(text.expect("it is the first")).expect("records are text");
         assert!(text.contains(&format!("\ndo = \"{word}\"\n")), "{text}");
@@ -473,7 +474,8 @@ fn ids_of_the_wrong_shape_are_integrity_faults_wherever_they_occur() {
     // Text that is free; what is escaped where it is printed and reaches no path and no ref.
     const FREE: &[&str] = &["title", "body", "reason", "paused", "check", "url", "output", "branch-template"];
     // People, machines and labels may have any printable name.
-    const NAMES: &[&str] = &["holder", "by", "created-by", "submitted-by", "started-by", "author", "type", "labels"];
+    const NAMES: &[&str] =
+        &["holder", "by", "created-by", "submitted-by", "started-by", "author", "type", "labels", "name", "required"];
     // Files may have any name that a line can show.
     const PATHS: &[&str] = &["paths", "patterns"];
     let mut tried = 0;

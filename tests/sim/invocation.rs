@@ -6,7 +6,9 @@ use git_scrum::domain::{
     Branch, CarId, Command, Fence, Grant, ObjectId, Outcome, Seconds, TaskId, TaskState, Verdict, VerdictRecord,
 };
 use git_scrum::engine::ports::{Checks, Code, Host};
-use git_scrum::engine::{Engine, EngineError, Journal, Knowledge, NoJournal, Pass, PassSettings, SubmitRequest};
+use git_scrum::engine::{
+    Check, Engine, EngineError, Journal, Knowledge, NoJournal, Pass, PassSettings, Said, SubmitRequest,
+};
 use git_scrum::ledger::{Fault, FoldRequest, Keep, RefUpdate, Version, fold};
 use git_scrum::record::names::{branch_ref, candidate_ref};
 
@@ -364,7 +366,12 @@ impl<'p> Invocation<'p> {
                 approvals: plan.approvals,
             },
             method: Method::Merge,
-            check: vec!["check".to_owned()],
+            checks: vec![Check {
+                name: None,
+                run: vec!["check".to_owned()],
+                required: true,
+                timeout: Seconds(VERDICT_SECS),
+            }],
             rework_lease: Seconds(plan.lease_secs),
             retries_max: 2,
             candidate_ref,
@@ -405,10 +412,12 @@ impl<'p> Invocation<'p> {
                 took: None,
                 url: None,
                 output: String::new(),
+                checks: Vec::new(),
             };
             let store = SimStore::board(self.process);
             let engine = Engine::new(&store, self.process, &NoJournal, self.actor.name.clone(), Seconds(5));
-            let recorded = engine.record_verdict(&target(), record, &run.cars, true, &code);
+            let recorded =
+                engine.record_verdict(&target(), Said { record, required: Vec::new(), asked: true }, &run.cars, &code);
             world.count(&format!("verdict: {}", word(recorded.as_ref().err())));
             if let Err(error) = recorded {
                 self.judge_error(&error);

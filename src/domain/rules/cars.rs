@@ -8,7 +8,7 @@ use crate::domain::board::{Board, Draft};
 use crate::domain::claim::{Fence, Grant, Lease};
 use crate::domain::command::EjectCause;
 use crate::domain::holds::why_held;
-use crate::domain::train::{Approval, CarTask, Landing, OUTPUT_BYTES_MAX, Run};
+use crate::domain::train::{Approval, CHECKS_MAX, CarTask, CheckVerdict, Landing, OUTPUT_BYTES_MAX, Run};
 use crate::domain::{
     Batch, Branch, Car, CarId, CarState, Command, ObjectId, Operation, Outcome, Priority, Refusal, Seconds, Stop, Task,
     TaskId, TaskState, Train, Verdict, VerdictRecord,
@@ -372,30 +372,43 @@ fn begin_run<B: Board>(draft: &mut Draft<'_, B>, train: &mut Train, run: &Run) -
     Ok(true)
 }
 
-pub(super) fn verdict<B: Board>(
-    draft: &mut Draft<'_, B>,
-    target: &Branch,
-    record: &VerdictRecord,
-    cars: &[CarId],
-    asked: bool,
-) -> Ruling<B::Fault> {
+pub(super) fn verdict<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
+    let Command::Verdict { target, record, cars, asked, required } = &operation.command else {
+        unreachable!("BUG: only a verdict is decided here")
+    };
     let mut train = known_train(draft, target)?;
     let waited_for = train.runs.iter().any(|run| run.commit == record.commit);
-    let known = draft.verdict(&record.tree)?;
-    let settled = known.is_some_and(|known| known.check == record.check && known.verdict != Verdict::Inconclusive);
-    if (asked && !waited_for) || settled {
+    let known = draft.verdict(&record.tree)?.filter(|known| known.check == record.check);
+    if (*asked && !waited_for) || known.as_ref().is_some_and(VerdictRecord::is_settled) {
         return Ok(Outcome::Verdict { applied: false });
     }
-    drop_runs(draft, &mut train, |run| run.tree == record.tree)?;
-    draft.put_train(train);
-    for id in cars {
-        if let Some(mut car) = draft.car(target, id)?.filter(|car| car.state.is_open()) {
-            car.tested_tree = Some(record.tree.clone());
-            car.inconclusive += u32::from(record.verdict == Verdict::Inconclusive);
-            draft.put_car(car);
+    let mut record = record.clone();
+    let mut again = !record.is_settled();
+    if !required.is_empty() {
+        record.checks.retain(|check| known.as_ref().is_none_or(|known| known.of_check(&check.name).is_none()));
+        if record.checks.is_empty() {
+            return Ok(Outcome::Verdict { applied: false });
+        }
+        // One that has to pass and came to nothing has to be run again. For the others it is waited.
+        let came_to_nothing = |check: &CheckVerdict| check.verdict == Verdict::Inconclusive;
+        again = record.checks.iter().any(|check| came_to_nothing(check) && required.contains(&check.name));
+        record.join(known.as_ref().map_or(&[], |known| &known.checks), required);
+        if record.checks.len() > CHECKS_MAX {
+            let (what, size) = ("checks of one tree", record.checks.len());
+            return Err(Stop::Refused(Refusal::TooLarge { what, size, size_max: CHECKS_MAX }));
         }
     }
-    let mut record = record.clone();
+    if record.is_settled() || again {
+        drop_runs(draft, &mut train, |run| run.tree == record.tree)?;
+        draft.put_train(train);
+        for id in cars {
+            if let Some(mut car) = draft.car(target, id)?.filter(|car| car.state.is_open()) {
+                car.tested_tree = Some(record.tree.clone());
+                car.inconclusive += u32::from(!record.is_settled());
+                draft.put_car(car);
+            }
+        }
+    }
     record.output = end_of(&record.output);
     draft.put_verdict(record);
     Ok(Outcome::Verdict { applied: true })

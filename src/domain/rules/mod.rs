@@ -74,7 +74,7 @@ fn apply<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B:
         Command::ChangeRuns { target, start, cancel, batches } => {
             cars::change_runs(draft, target, start, cancel, batches.as_deref())
         }
-        Command::Verdict { target, record, cars, asked } => cars::verdict(draft, target, record, cars, *asked),
+        Command::Verdict { .. } => cars::verdict(draft, operation),
         Command::AnnounceLanding { .. } => cars::announce_landing(draft, operation),
         Command::AbandonLanding { target, to } => cars::abandon_landing(draft, target, to),
         Command::Land { .. } => cars::land(draft, operation),

@@ -98,8 +98,15 @@ impl Ours {
                 took: None,
                 url: None,
                 output: String::new(),
+                checks: Vec::new(),
             };
-            self.apply(Command::Verdict { target: target(), record, cars: run.tested().to_vec(), asked: true });
+            self.apply(Command::Verdict {
+                target: target(),
+                record,
+                cars: run.tested().to_vec(),
+                asked: true,
+                required: Vec::new(),
+            });
         }
     }
 

@@ -2,10 +2,10 @@
 
 use git_scrum::domain::board::Board;
 use git_scrum::domain::command::{EjectCause, NewTask, SubmittedTask, TaskEdit};
-use git_scrum::domain::train::{Batch, Landing};
+use git_scrum::domain::train::{Batch, CheckVerdict, Landing};
 use git_scrum::domain::{
-    Branch, Car, CarId, Command, Fence, Grant, Holder, Label, LockMode, ObjectId, Pattern, Priority, Run, RunState,
-    Seconds, Size, Task, TaskId, TaskState, Team, TeamName, Timestamp, Train, Verdict, VerdictRecord,
+    Branch, Car, CarId, CheckName, Command, Fence, Grant, Holder, Label, LockMode, ObjectId, Pattern, Priority, Run,
+    RunState, Seconds, Size, Task, TaskId, TaskState, Team, TeamName, Timestamp, Train, Verdict, VerdictRecord,
 };
 use proptest::prelude::*;
 
@@ -427,7 +427,13 @@ impl World {
     ) -> Command {
         let (at, by, check) = (Timestamp::from_secs(self.now), name(&HOLDERS, 0), "check".to_owned());
         let (took, url, output) = (None, None, String::new());
-        let record = VerdictRecord { tree, commit, verdict, check, at, by, took, url, output };
-        Command::Verdict { target, record, cars, asked }
+        let mut record = VerdictRecord { tree, commit, verdict, check, at, by, took, url, output, checks: Vec::new() };
+        // Of several checks one says something, now and then.
+        let names = ["lint", "unit"].map(|name| CheckName::parse(name).expect("a good name"));
+        let required = if self.now.is_multiple_of(3) { names.to_vec() } else { Vec::new() };
+        if let Some(name) = required.get(usize::from(self.now.is_multiple_of(2))).cloned() {
+            record.checks.push(CheckVerdict { name, verdict, at, took: None, url: None });
+        }
+        Command::Verdict { target, record, cars, asked, required }
     }
 }

@@ -8,7 +8,7 @@ use git_scrum::domain::board::{Changes, Counters};
 use git_scrum::domain::claim::{Lease, Overdue};
 use git_scrum::domain::command::{EjectCause, NewTask, SubmittedTask, TaskEdit};
 use git_scrum::domain::memory::{Entry, MemoryKind};
-use git_scrum::domain::train::{Approval, Batch, CarTask, Freeze, Landing, Tally};
+use git_scrum::domain::train::{Approval, Batch, CarTask, CheckVerdict, Freeze, Landing, Tally};
 use git_scrum::domain::{
     Branch, Car, CarState, Claim, Command, Fence, Grant, LockMode, ObjectId, Operation, Outcome, PathLock, Priority,
     Run, RunState, Seconds, Size, Summary, Task, TaskId, TaskState, Team, Timestamp, Train, Verdict, VerdictRecord,
@@ -226,6 +226,21 @@ fn least_car() -> Car {
     }
 }
 
+/// What several checks said, with and without all that can be said.
+fn checked_verdict() -> VerdictRecord {
+    let least = CheckVerdict { name: id("lint"), verdict: Verdict::Pass, at: at(24), took: None, url: None };
+    let (took, url) = (Some(Seconds(61)), Some("https://ci.example.test/2".into()));
+    let whole = CheckVerdict { name: id("Linux / test (3.1)"), verdict: Verdict::Fail, at: at(25), took, url };
+    VerdictRecord { checks: vec![least, whole], ..verdict() }
+}
+
+/// A board with the verdict of several checks.
+pub fn checked_board() -> Changes {
+    let mut changes = board_of_car(Train::new(id("main")), least_car());
+    changes.verdicts.insert(checked_verdict().tree, checked_verdict());
+    changes
+}
+
 fn verdict() -> VerdictRecord {
     VerdictRecord {
         tree: object('d'),
@@ -237,6 +252,7 @@ fn verdict() -> VerdictRecord {
         took: Some(Seconds(3661)),
         url: Some("https://ci.example.test/1?a=b&c=d".into()),
         output: AWKWARD_LINES.into(),
+        checks: vec![],
     }
 }
 
@@ -253,6 +269,7 @@ fn least_verdict() -> VerdictRecord {
         took: None,
         url: None,
         output: String::new(),
+        checks: Vec::new(),
     }
 }
 
@@ -514,8 +531,25 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
         ),
         (
             "verdict",
-            Command::Verdict { target: target(), record: verdict(), cars: ids(&["102"]), asked: true },
+            Command::Verdict {
+                target: target(),
+                record: verdict(),
+                cars: ids(&["102"]),
+                asked: true,
+                required: vec![],
+            },
             Outcome::Verdict { applied: false },
+        ),
+        (
+            "verdict-checked",
+            Command::Verdict {
+                target: target(),
+                record: checked_verdict(),
+                cars: ids(&["102"]),
+                asked: true,
+                required: ids(&["lint", "Linux / test (3.1)"]),
+            },
+            Outcome::Verdict { applied: true },
         ),
         (
             "announce-landing",

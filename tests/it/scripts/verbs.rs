@@ -166,9 +166,19 @@ impl World {
                 runs.into_iter().find(|run| run.commit == commit).map(|run| run.tested().to_vec()).unwrap_or_default();
         }
         let (at, by) = (self.now, self.who.clone());
-        let record =
-            VerdictRecord { tree, commit, verdict, check, at, by, took: None, url: None, output: String::new() };
-        Ok(Command::Verdict { target, record, cars, asked })
+        let record = VerdictRecord {
+            tree,
+            commit,
+            verdict,
+            check,
+            at,
+            by,
+            took: None,
+            url: None,
+            output: String::new(),
+            checks: Vec::new(),
+        };
+        Ok(Command::Verdict { target, record, cars, asked, required: Vec::new() })
     }
 
     fn announce_landing(&mut self, words: &mut Words) -> Result<Command, Wrong> {

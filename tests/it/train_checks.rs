@@ -1,0 +1,146 @@
+//! Trains with several checks, each with a name of its own: run here, or reported from outside by that name.
+
+use serde_json::Value;
+
+use crate::train::{Yard, done};
+
+const TWO: &str = "[train.checks.unit]\n[train.checks.lint]\n[train.checks.slow]\nrequired = false\n";
+
+/// CI says something by the name of a check. Gives whether that was of any use.
+fn report(yard: &Yard, verdict: &str, check: &str, commit: &str) -> bool {
+    let said = yard.world.ok(&yard.clone, &["verdict", verdict, "--check", check, "--commit", commit]);
+    said["applied"].as_bool().expect("a truth value")
+}
+
+fn commit_of(yard: &Yard, files: &str) -> String {
+    let found = yard.in_test.iter().find(|(_, name)| *name == files);
+    found.unwrap_or_else(|| panic!("{files} is not being tested")).0.clone()
+}
+
+/// A pass, after which these candidates are not waited for any more.
+fn tick_without(yard: &mut Yard, decided: &[&String]) -> Value {
+    yard.in_test.retain(|commit, _| !decided.contains(&commit));
+    yard.tick()
+}
+
+#[test]
+fn all_that_are_required_have_to_pass_and_others_are_only_noted() {
+    let mut yard = Yard::new(TWO);
+    yard.submit("A");
+    yard.tick();
+    let commit = commit_of(&yard, "A");
+    assert!(report(&yard, "fail", "slow", &commit), "noted");
+    assert!(report(&yard, "pass", "unit", &commit));
+    assert_eq!(done(&yard.tick()), [""; 0], "lint has said nothing yet");
+    assert!(!report(&yard, "fail", "unit", &commit), "what is decided stays");
+    assert!(report(&yard, "pass", "lint", &commit));
+    assert_eq!(done(&tick_without(&mut yard, &[&commit])), ["land A"]);
+    assert!(!report(&yard, "fail", "lint", &commit), "too late");
+    let shown = yard.world.ok(&yard.clone, &["show", "A"]);
+    let checks = shown["check"]["checks"].as_array().expect("checks");
+    let said: Vec<String> = checks.iter().map(|check| format!("{} {}", check["name"], check["verdict"])).collect();
+    assert_eq!(said, ["\"slow\" \"fail\"", "\"unit\" \"pass\"", "\"lint\" \"pass\""]);
+    assert_eq!(shown["check"]["verdict"], "pass");
+    let bare = yard.world.remote().bare();
+    let note = yard.world.sandbox.git(bare, &["notes", "--ref=scrum/verdicts", "show", &commit]);
+    for line in ["Check: slow", "Check: unit", "Check: lint", "Verdict: fail", "Verdict: pass"] {
+        assert!(note.contains(line), "{note}");
+    }
+}
+
+#[test]
+fn the_first_red_check_decides() {
+    let mut yard = Yard::new(TWO);
+    yard.submit("A B");
+    yard.tick();
+    let commit = commit_of(&yard, "A");
+    assert!(report(&yard, "fail", "lint", &commit));
+    assert_eq!(done(&tick_without(&mut yard, &[&commit])), ["eject A"]);
+    assert!(!report(&yard, "pass", "unit", &commit), "nobody waits for it");
+    let shown = yard.world.ok(&yard.clone, &["show", "A"]);
+    assert_eq!(shown["check"]["checks"][0]["name"], "lint");
+}
+
+#[test]
+fn a_check_that_came_to_nothing_is_run_again_and_the_others_count_still() {
+    let mut yard = Yard::new(TWO);
+    yard.submit("A");
+    yard.tick();
+    let commit = commit_of(&yard, "A");
+    assert!(report(&yard, "pass", "unit", &commit));
+    assert!(report(&yard, "inconclusive", "lint", &commit));
+    tick_without(&mut yard, &[&commit]);
+    assert_eq!(yard.started, ["A", "A"], "the same once more");
+    assert!(!report(&yard, "pass", "unit", &commit), "known");
+    assert!(report(&yard, "pass", "lint", &commit));
+    assert_eq!(done(&tick_without(&mut yard, &[&commit])), ["land A"]);
+}
+
+#[test]
+fn a_verdict_has_to_say_of_which_check_it_is() {
+    let mut yard = Yard::new(TWO);
+    yard.submit("A");
+    yard.tick();
+    let commit = commit_of(&yard, "A");
+    for args in
+        [&["verdict", "pass", "--commit", &commit][..], &["verdict", "pass", "--check", "e2e", "--commit", &commit]]
+    {
+        let error = yard.world.ask(&yard.clone, args).error(129);
+        assert!(error["hint"].as_str().expect("a hint").contains("--check lint, or --check slow, or --check unit"));
+    }
+    assert_eq!(done(&yard.tick()), [""; 0]);
+}
+
+/// Where the machine runs the checks: one after the other, until one is red.
+#[test]
+fn checks_of_the_machine_are_run_until_one_is_red() {
+    let mut settings = "ci = \"local\"\nbatch = 1\n".to_owned();
+    for (name, script) in [("a-lint", "! ls | grep -q bad"), ("b-unit", "test -e good")] {
+        settings.push_str(&format!("[train.checks.{name}]\nrun = [\"sh\", \"-c\", \"{script}\"]\n"));
+    }
+    let world = crate::scrum::World::with_config(crate::support::RemoteKind::File, &format!("[train]\n{settings}"));
+    let world = world.expect("a file remote");
+    let clone = world.clone_with_board("yard");
+    let git = |args: &[&str]| world.sandbox.git(&clone, args);
+    for name in ["bad", "good"] {
+        git(&["checkout", "-q", "-B", name, "origin/main"]);
+        world.sandbox.commit_file(&clone, name, name, name);
+        git(&["push", "-q", "origin", name]);
+        world.ok(&clone, &["submit", "--branch", name]);
+    }
+    assert_eq!(done(&world.ok(&clone, &["merge-train"])), ["eject bad", "land good"]);
+    let said = |car: &str| {
+        let shown = world.ok(&clone, &["show", car]);
+        let checks = shown["check"]["checks"].as_array().expect("checks").clone();
+        checks.iter().map(|check| format!("{} {}", check["name"], check["verdict"])).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(said("bad"), "\"a-lint\" \"fail\"");
+    assert_eq!(said("good"), "\"a-lint\" \"pass\" \"b-unit\" \"pass\"");
+}
+
+/// What was tested by other checks says nothing of these.
+#[test]
+fn what_passed_other_checks_is_tested_again() {
+    let mut yard = Yard::new("[train.checks.unit]\n");
+    yard.submit("A B");
+    yard.tick();
+    let (a, both) = (commit_of(&yard, "A"), commit_of(&yard, "A B"));
+    assert!(report(&yard, "pass", "unit", &both));
+    yard.in_test.remove(&both);
+    let more = |args: &[&str]| {
+        let mut command = yard.world.command(&yard.clone, args);
+        command.env("SCRUM_TRAIN_CHECKS", "{ unit = {}, lint = {} }");
+        crate::scrum::answer(&mut command).data()
+    };
+    let pass = more(&["merge-train", "--json"]);
+    let started: Vec<&Value> = pass["actions"].as_array().expect("actions").iter().collect();
+    assert!(
+        started.iter().any(|action| action["kind"] == "start-run" && action["commit"] == both.as_str()),
+        "{pass:#}"
+    );
+    for check in ["unit", "lint"] {
+        let said = more(&["verdict", "pass", "--check", check, "--commit", &a, "--json"]);
+        assert_eq!(said["applied"], true, "{check}");
+    }
+    assert_eq!(done(&more(&["merge-train", "--json"])), ["land A"]);
+}
