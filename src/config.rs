@@ -146,6 +146,11 @@ pub struct TrainSettings {
     pub window_max: u32,
     /// How many runs may be under way at once; 0: any number.
     pub slots: u32,
+    /// How many red verdicts of what contains a car are forgiven while one behind it, which contains it, may still clear
+    /// it.
+    pub tolerate: u32,
+    /// After how many cars that failed, none landing in between, the train pauses itself; 0: never.
+    pub breaker: u32,
     /// How many others have to approve of a car's commit before it is tested and lands.
     pub approvals: u32,
     /// What a landed car looks like in the history.
@@ -171,6 +176,8 @@ impl Default for TrainSettings {
             window_min: 3,
             window_max: 100,
             slots: 0,
+            tolerate: 0,
+            breaker: 0,
             approvals: 0,
             method: Method::Merge,
             timeout: Seconds(30 * 60),
@@ -239,7 +246,8 @@ impl TrainSettings {
             greedy: self.strategy == Strategy::Batch,
             relaxed: self.order == Order::Relaxed,
         };
-        TrainPolicy { external, timeout: self.timeout, window, slots, batch, approvals: self.approvals }
+        let TrainSettings { timeout, approvals, tolerate, breaker, .. } = *self;
+        TrainPolicy { external, timeout, window, slots, batch, approvals, tolerate, breaker }
     }
 }
 

@@ -214,6 +214,7 @@ fn eject(context: &Context, target: Branch, car: &str, reason: Option<&str>) -> 
         lease: settings.train.rework,
         retries_max: settings.tasks.retries_max,
         window: None,
+        breaker: 0,
     };
     let asked = context.board()?.ask(command)?;
     let Outcome::Ejected { cars } = asked.outcome else { unreachable!("BUG: an ejection was asked for") };

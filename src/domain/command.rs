@@ -293,6 +293,9 @@ pub enum Command {
         /// The window of the train from now on; `None`: as it is.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         window: Option<u32>,
+        /// After how many cars that failed, none landing in between, the train is paused; 0: never.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        breaker: u32,
     },
     /// Stop a train from starting and landing anything, or what is not urgent.
     Pause {

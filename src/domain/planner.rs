@@ -94,6 +94,11 @@ pub struct TrainPolicy {
     pub batch: BatchPolicy,
     /// How many approvals a car needs for its commit.
     pub approvals: u32,
+    /// How many red verdicts of what contains a car are forgiven, as long as one behind it, which contains it, may still
+    /// clear it.
+    pub tolerate: u32,
+    /// After how many cars that failed, none landing in between, the train is paused; 0: never.
+    pub breaker: u32,
 }
 
 /// How cars are tested together.

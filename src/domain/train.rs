@@ -38,6 +38,9 @@ pub struct Train {
     /// How cars have fared of late.
     #[serde(default, skip_serializing_if = "Tally::is_empty")]
     pub tally: Tally,
+    /// How many cars failed since the last one landed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_in_a_row: u32,
 }
 
 impl Train {
@@ -54,6 +57,7 @@ impl Train {
             window: None,
             batches: Vec::new(),
             tally: Tally::default(),
+            failed_in_a_row: 0,
         }
     }
 }

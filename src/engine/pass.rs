@@ -432,6 +432,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             lease: self.settings.rework_lease,
             retries_max: self.settings.retries_max,
             window,
+            breaker: self.settings.policy.breaker,
         };
         match self.engine.run(command, &How::default())?.outcome {
             Outcome::Ejected { cars } => Ok(cars),

@@ -29,6 +29,7 @@ mod tour;
 mod train;
 mod train_checks;
 mod train_controls;
+mod train_flakes;
 mod train_methods;
 mod verify;
 mod worktrees;

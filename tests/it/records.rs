@@ -33,8 +33,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use values::{
-    approved_board, at, batched_board, checked_board, entry, frozen_board, id, least_board, least_entry, looked,
-    operations, promoted_board, recorded, stepped_board, whole_board,
+    approved_board, at, batched_board, checked_board, entry, failing_board, frozen_board, id, least_board, least_entry,
+    looked, operations, promoted_board, recorded, stepped_board, whole_board,
 };
 
 /// What a ledger holds: the text of every record, by key.
@@ -123,7 +123,7 @@ fn golden(ledger: &str, written: &Records) -> Held {
 }
 
 /// Every golden board.
-fn boards() -> [(&'static str, Changes); 8] {
+fn boards() -> [(&'static str, Changes); 9] {
     [
         ("board-whole", whole_board()),
         ("board-least", least_board()),
@@ -133,6 +133,7 @@ fn boards() -> [(&'static str, Changes); 8] {
         ("board-approved", approved_board()),
         ("board-stepped", stepped_board()),
         ("board-checked", checked_board()),
+        ("board-failing", failing_board()),
     ]
 }
 

@@ -364,6 +364,8 @@ impl<'p> Invocation<'p> {
                 slots: plan.slots,
                 batch: plan.batch,
                 approvals: plan.approvals,
+                tolerate: plan.tolerate,
+                breaker: 0,
             },
             method: Method::Merge,
             checks: vec![Check {

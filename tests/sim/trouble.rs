@@ -153,6 +153,8 @@ pub struct Plan {
     pub batch: BatchPolicy,
     /// How many approvals a car needs.
     pub approvals: u32,
+    /// How many red verdicts of what contains a car are forgiven for a while.
+    pub tolerate: u32,
     /// Whether verdicts are attached to commits as notes.
     pub notes: bool,
     /// How long a claim lasts.
@@ -209,6 +211,7 @@ impl Plan {
             crowd,
             rework: random.chance(150),
             folds: if random.chance(400) { random.between(1, 8) } else { 0 },
+            tolerate: if random.chance(150) { random.between(1, 4) as u32 } else { 0 },
         }
     }
 

@@ -18,6 +18,8 @@ enum Standing {
     /// What was found against them may be the fault of those ahead. Nobody behind them counts on them until those are
     /// decided.
     StepAside(String),
+    /// The same, where it is the check that failed.
+    Failed(String),
     /// One of them does not merge with the others.
     Breaks(usize),
     /// They may land after those ahead.
@@ -83,6 +85,8 @@ struct Found {
     stem: Vec<CarId>,
     /// How many of them are known to pass, from the first on.
     passed: usize,
+    /// How many that follow these failed, which is forgiven for now: who passed with them lands them, too.
+    forgiven: usize,
     landing: Vec<Tested>,
     in_test: Vec<ObjectId>,
     untested: Vec<Tested>,
@@ -90,6 +94,11 @@ struct Found {
 }
 
 impl Found {
+    /// How many of the stem, from the first on, need not be waited for by who passes with them.
+    fn decided(&self) -> usize {
+        self.passed + self.forgiven
+    }
+
     fn wait(&mut self, cars: &[CarId], reason: &str) {
         self.waits.extend(cars.iter().map(|car| Action::Wait { car: car.clone(), reason: reason.to_owned() }));
     }
@@ -164,21 +173,29 @@ impl<'a> Speculation<'a> {
                 None => self.stand(&batch, &found.stem)?,
             };
             match standing {
+                Standing::Fail(EjectCause::Failed, ref reason) | Standing::Failed(ref reason)
+                    if self.is_forgiven(index, &found.stem)? =>
+                {
+                    found
+                        .wait(&batch.cars, &format!("{reason}; forgiven while those behind it may still pass with it"));
+                    found.forgiven += batch.cars.len();
+                }
                 // Nothing is ahead of it, and all that is behind it counted on it.
                 Standing::Fail(cause, reason) => return Ok(Some(self.fail(index, cause, reason))),
                 Standing::Breaks(nth) => return Ok(Some(self.take_apart(index, nth))),
-                Standing::StepAside(reason) => {
+                Standing::StepAside(reason) | Standing::Failed(reason) => {
                     found.wait(&batch.cars, &reason);
                     // What it needs may stand behind it, and must not wait for it in turn.
                     overtakes_nobody &= self.policy.batch.relaxed || needed.is_some();
                     continue;
                 }
-                Standing::Passed(tested) if found.passed == found.stem.len() && overtakes_nobody => {
+                Standing::Passed(tested) if found.decided() == found.stem.len() && overtakes_nobody => {
                     found.passed = tested.cars.len();
+                    found.forgiven = 0;
                     found.landing.push(tested);
                 }
                 Standing::Passed(_) => {
-                    let ahead = named(&found.stem[found.passed..]);
+                    let ahead = named(&found.stem[found.decided().min(found.stem.len())..]);
                     let ahead = if ahead.is_empty() { "what stepped aside" } else { &ahead };
                     found.wait(&batch.cars, &format!("it passed, and lands after {ahead}"));
                 }
@@ -203,6 +220,33 @@ impl<'a> Speculation<'a> {
         let missing = |id: &CarId| is_open(id) && !stem.contains(id) && !batch.cars.contains(id);
         let mut cars = batch.cars.iter().enumerate();
         cars.find_map(|(nth, id)| Some((nth, self.car(id).after.iter().find(|first| missing(first))?.clone())))
+    }
+
+    /// Whether what failed behind `stem` may have been a whim of its check: too few that contain it have failed for that,
+    /// and one that does has passed or may still pass.
+    fn is_forgiven(&self, index: usize, stem: &[CarId]) -> Result<bool, Wanted> {
+        if self.policy.tolerate == 0 || self.batches[index].cars.len() > 1 {
+            return Ok(false);
+        }
+        let mut cars: Vec<CarId> = stem.iter().chain(&self.batches[index].cars).cloned().collect();
+        let mut failed = 1;
+        let window = self.policy.window.of(self.train) as usize;
+        let in_line = self.batches.iter().enumerate().filter(|(_, batch)| !batch.apart).take(window);
+        for (_, behind) in in_line.skip_while(|(other, _)| *other <= index) {
+            if failed > self.policy.tolerate {
+                return Ok(false);
+            }
+            if self.needs(behind, &cars).is_some() {
+                continue;
+            }
+            match self.stand(behind, &cars)? {
+                Standing::Passed(_) | Standing::InTest(_) | Standing::Untested(_) => return Ok(true),
+                Standing::Failed(_) | Standing::Fail(..) => failed += 1,
+                Standing::StepAside(_) | Standing::Breaks(_) => continue,
+            }
+            cars.extend(behind.cars.iter().cloned());
+        }
+        Ok(false)
     }
 
     /// What becomes of a batch that is of no use on the target alone.
@@ -276,7 +320,9 @@ impl<'a> Speculation<'a> {
                     found.wait(&batch.cars, &format!("{} is being tested", tested.commit));
                     found.in_test.push(tested.commit);
                 }
-                Standing::Untested(_) | Standing::StepAside(_) => found.wait(&batch.cars, &self.no_slot()),
+                Standing::Untested(_) | Standing::StepAside(_) | Standing::Failed(_) => {
+                    found.wait(&batch.cars, &self.no_slot())
+                }
             }
         }
         if found.stem.is_empty()
@@ -388,6 +434,7 @@ impl<'a> Speculation<'a> {
         let tested = Tested { cars, ahead: stem.len(), commit, tree };
         let against = |cause, what: String| match stem {
             [] => Standing::Fail(cause, what),
+            _ if cause == EjectCause::Failed => Standing::Failed(format!("{what}, with {} ahead of it", named(stem))),
             _ => Standing::StepAside(format!("{what}, with {} ahead of it", named(stem))),
         };
         let same = |run: &&Run| run.commit == tested.commit || run.tree == tested.tree;

@@ -183,7 +183,8 @@ fn check_after<B: Board>(
 }
 
 pub(super) fn eject<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::Eject { target, car: id, commit, cause, reason, lease, retries_max, window } = &operation.command
+    let Command::Eject { target, car: id, commit, cause, reason, lease, retries_max, window, breaker } =
+        &operation.command
     else {
         unreachable!("BUG: only an ejection is decided here")
     };
@@ -194,8 +195,17 @@ pub(super) fn eject<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -
     let rework = Rework { operation, lease: Some(*lease), retries_max: *retries_max };
     let mut left = Vec::new();
     leave(draft, car, *cause, reason, &rework, &mut left)?;
-    if let (Some(window), Some(mut train)) = (window, draft.train(target)?) {
-        train.window = Some(*window);
+    if *cause == EjectCause::Failed
+        && let Some(mut train) = draft.train(target)?
+    {
+        train.window = window.or(train.window);
+        train.failed_in_a_row += 1;
+        if (1..=train.failed_in_a_row).contains(breaker) {
+            let count = std::mem::take(&mut train.failed_in_a_row);
+            let why =
+                format!("{count} cars failed one after the other, the last of them {id}: look at what tests them");
+            train.paused.get_or_insert(why);
+        }
         draft.put_train(train);
     }
     Ok(Outcome::Ejected { cars: left })
@@ -500,6 +510,7 @@ pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) ->
     train.window = window.or(train.window);
     landed.iter().for_each(|id| leave_batch(&mut train, id));
     train.tally = train.tally.with(landed.len(), 0);
+    train.failed_in_a_row = 0;
     let behind = |run: &Run| run.cars.iter().take_while(|id| landed.contains(id)).count();
     drop_runs(draft, &mut train, |run| {
         run.tested().iter().chain(&run.cars[behind(run)..]).any(|id| landed.contains(id))

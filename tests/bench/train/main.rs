@@ -39,6 +39,8 @@ fn ours(mix: &Mix) -> Ours {
         slots: mix.slots as u32,
         batch: BatchPolicy { cars_max: 0, greedy: false, relaxed: true },
         approvals: 0,
+        tolerate: 0,
+        breaker: 0,
     })
 }
 

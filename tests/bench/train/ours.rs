@@ -197,7 +197,17 @@ impl Ours {
                     let window = (cause == EjectCause::Failed).then(|| self.policy.window.halved(train));
                     let (commit, lease) = (None, Seconds(60));
                     let target = target();
-                    self.apply(Command::Eject { target, car, commit, cause, reason, lease, retries_max: 0, window });
+                    self.apply(Command::Eject {
+                        target,
+                        car,
+                        commit,
+                        cause,
+                        reason,
+                        lease,
+                        retries_max: 0,
+                        window,
+                        breaker: 0,
+                    });
                     return false;
                 }
                 Action::StartRun { cars, ahead, commit, tree } => start.push(Run {

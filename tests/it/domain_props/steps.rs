@@ -367,6 +367,7 @@ impl World {
                 lease: lease(f),
                 retries_max: 2,
                 window: (e < 100).then(|| u32::from(e)),
+                breaker: u32::from(e % 4),
             },
             Verb::StartRun => {
                 let (state, base) = (RunState::Running, object('m', 0));

@@ -160,6 +160,7 @@ fn train() -> Train {
         window: None,
         batches: Vec::new(),
         tally: Tally::default(),
+        failed_in_a_row: 0,
     }
 }
 
@@ -484,6 +485,22 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 lease: Seconds(7200),
                 retries_max: 2,
                 window: None,
+                breaker: 0,
+            },
+            Outcome::Ejected { cars: ids(&["101", "102"]) },
+        ),
+        (
+            "eject-more",
+            Command::Eject {
+                target: target(),
+                car: id("101"),
+                commit: Some(object('e')),
+                cause: EjectCause::Failed,
+                reason: "its check failed".into(),
+                lease: Seconds(7200),
+                retries_max: 2,
+                window: Some(10),
+                breaker: 5,
             },
             Outcome::Ejected { cars: ids(&["101", "102"]) },
         ),
@@ -734,6 +751,11 @@ pub fn stepped_board() -> Changes {
     let (commits, steps) = (vec![object('e'), object('d')], vec![object('b'), object('c')]);
     let landing = Landing { from: object('f'), to: object('c'), cars, commits, steps, at: at(30) };
     board_of_car(Train { landing: Some(landing), ..Train::new(id("main")) }, landed)
+}
+
+/// A board whose train has seen cars fail.
+pub fn failing_board() -> Changes {
+    board_of_car(Train { failed_in_a_row: 3, window: Some(10), ..Train::new(id("main")) }, least_car())
 }
 
 /// A board with a car that two approve of, one of them with a commit it had before.

@@ -51,6 +51,8 @@ impl World {
             slots: 0,
             batch: BatchPolicy::SINGLE,
             approvals: 0,
+            tolerate: 0,
+            breaker: 0,
         };
         for word in words.rest::<String>()? {
             self.see(&word, &mut seen, &mut policy)?;
@@ -109,6 +111,7 @@ impl World {
             "strict" => policy.batch.relaxed = false,
             "greedy" => policy.batch.greedy = true,
             "approvals" => policy.approvals = value.parse().map_err(|error| format!("{value}: {error}"))?,
+            "tolerate" => policy.tolerate = value.parse().map_err(|error| format!("{value}: {error}"))?,
             "slots" => policy.slots = value.parse().map_err(|error| format!("{value}: {error}"))?,
             _ => return Err(format!("nothing can be seen as {word}")),
         }

@@ -125,6 +125,7 @@ impl World {
             lease: words.option("--lease")?.unwrap_or(LEASE),
             retries_max: words.option("--retries")?.unwrap_or(RETRIES_MAX),
             window: words.option("--window")?,
+            breaker: words.option("--breaker")?.unwrap_or(0),
             car: words.next("car")?,
         })
     }
