@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use crate::domain::planner::{BatchPolicy, Method, TrainPolicy, WindowPolicy};
 use crate::domain::train::CHECKS_MAX;
-use crate::domain::{CheckName, Seconds};
+use crate::domain::{Branch, CheckName, Pattern, Seconds};
 
 /// The name of the file.
 pub const FILE_NAME: &str = ".scrum.toml";
@@ -30,6 +30,10 @@ pub struct Settings {
     pub worktree: WorktreeSettings,
     /// The merge train.
     pub train: TrainSettings,
+    /// What is different for the trains of some targets, by patterns of their names; and which branch they feed.
+    pub trains: BTreeMap<String, Table>,
+    /// Where work may land.
+    pub branches: BranchSettings,
     /// How hosts go together.
     pub hosts: HostSettings,
 }
@@ -89,6 +93,98 @@ impl Default for WorktreeSettings {
     }
 }
 
+/// Where work may land.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BranchSettings {
+    /// The branches that cars may be submitted to, as patterns; none: any.
+    pub targets: Vec<String>,
+    /// The branch that the work of a team lands on, with `{team}` to be filled in; empty: the target of everybody.
+    pub team: String,
+}
+
+/// The branch above another one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Feed {
+    /// Which.
+    pub into: Branch,
+    /// How often what has landed below is promoted there; `None`: by hand.
+    pub every: Option<Seconds>,
+}
+
+impl Settings {
+    /// The branch that `source` feeds, if it feeds any.
+    pub fn feed(&self, source: &Branch) -> Option<Feed> {
+        let mut feed = None;
+        let mut every = None;
+        for table in self.trains_of(source) {
+            feed = table.get(INTO).and_then(Value::as_str).and_then(|name| Branch::parse(name).ok()).or(feed);
+            every = table.get(EVERY).and_then(Value::as_str).and_then(|text| text.parse().ok()).or(every);
+        }
+        feed.map(|into| Feed { into, every })
+    }
+
+    /// Whether cars may be submitted to `target`.
+    pub fn may_land_on(&self, target: &Branch) -> bool {
+        let targets = &self.branches.targets;
+        targets.is_empty() || targets.iter().any(|pattern| names(pattern, target))
+    }
+
+    /// What is different for the train of `target`, the more exact the later.
+    fn trains_of(&self, target: &Branch) -> Vec<&Table> {
+        let mut found: Vec<(&String, &Table)> =
+            self.trains.iter().filter(|(pattern, _)| names(pattern, target)).collect();
+        found.sort_by_key(|(pattern, _)| (*pattern == target.as_str(), pattern.len()));
+        found.into_iter().map(|(_, table)| table).collect()
+    }
+
+    /// With what is different for the train of `target`.
+    fn of_target(mut self, target: &Branch) -> Result<Settings, ConfigError> {
+        let mut table = Table::try_from(&self.train).map_err(|error| bad(FILE_NAME, error))?;
+        for more in self.trains_of(target) {
+            table.extend(
+                more.iter()
+                    .filter(|(key, _)| ![INTO, EVERY].contains(&key.as_str()))
+                    .map(|(key, value)| (key.clone(), value.clone())),
+            );
+        }
+        let train = TrainSettings::deserialize(Value::Table(table));
+        self.train = train.map_err(|error| bad(&format!("trains for {target}"), error))?;
+        Ok(self)
+    }
+
+    /// Whether all that is said of some trains makes sense.
+    fn checked(&self) -> Result<(), ConfigError> {
+        self.train.checked()?;
+        for pattern in self.branches.targets.iter().chain(self.trains.keys()) {
+            Pattern::parse(pattern).map_err(|error| bad("trains", format!("{pattern:?}: {error}")))?;
+        }
+        for (pattern, table) in &self.trains {
+            let place = format!("trains.{pattern:?}");
+            let text = |key: &str| table.get(key).map(|value| value.as_str().unwrap_or_default().to_owned());
+            if let Some(into) = text(INTO) {
+                let into = Branch::parse(&into).map_err(|error| bad(&place, error))?;
+                if names(pattern, &into) {
+                    return Err(bad(&place, format!("{into} would feed itself")));
+                }
+            }
+            if let Some(every) = text(EVERY) {
+                every.parse::<Seconds>().map_err(|error| bad(&place, error))?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Keys of a train that are not its own but say what becomes of what lands there.
+const INTO: &str = "into";
+const EVERY: &str = "every";
+
+/// Whether a pattern names a branch.
+fn names(pattern: &str, branch: &Branch) -> bool {
+    pattern == branch.as_str() || Pattern::parse(pattern).is_ok_and(|pattern| pattern.matches(branch.as_str()))
+}
+
 /// Who says whether a candidate may land.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -146,8 +242,8 @@ pub struct TrainSettings {
     pub window_max: u32,
     /// How many runs may be under way at once; 0: any number.
     pub slots: u32,
-    /// How many red verdicts of what contains a car are forgiven while one behind it, which contains it, may still clear
-    /// it.
+    /// How many red verdicts of what contains a car are forgiven while one behind it, which contains it, may still
+    /// clear it.
     pub tolerate: u32,
     /// After how many cars that failed, none landing in between, the train pauses itself; 0: never.
     pub breaker: u32,
@@ -329,6 +425,18 @@ pub fn local_settings(git_config: &Pairs, environment: &Pairs) -> LocalSettings 
     }
 }
 
+/// The settings that hold for work on `target`.
+pub fn settings_of(
+    target: &Branch,
+    file: Option<&str>,
+    git_config: &Pairs,
+    environment: &Pairs,
+) -> Result<Settings, ConfigError> {
+    let settings = settings(file, git_config, environment)?.of_target(target)?;
+    settings.train.checked()?;
+    Ok(settings)
+}
+
 /// The settings that hold, from the text of `.scrum.toml` (if there is one), `git config` and the environment.
 pub fn settings(file: Option<&str>, git_config: &Pairs, environment: &Pairs) -> Result<Settings, ConfigError> {
     let mut table = match file {
@@ -350,7 +458,7 @@ pub fn settings(file: Option<&str>, git_config: &Pairs, environment: &Pairs) -> 
         }
     }
     let settings = from_table(table, FILE_NAME)?;
-    settings.train.checked()?;
+    settings.checked()?;
     Ok(settings)
 }
 
@@ -377,11 +485,30 @@ fn check_keys(table: &Table, schema: &Table) -> Result<(), ConfigError> {
         let Some(known) = schema.get(section).and_then(Value::as_table) else {
             return Err(unknown(section, schema.keys()));
         };
+        if section == "trains" {
+            check_trains(value, schema)?;
+            continue;
+        }
         for key in value.as_table().into_iter().flat_map(Table::keys) {
             if !known.contains_key(key) {
                 let all: Vec<String> = known.keys().map(|key| format!("{section}.{key}")).collect();
                 return Err(unknown(&format!("{section}.{key}"), all.iter()));
             }
+        }
+    }
+    Ok(())
+}
+
+/// Each of the trains has the keys of the train, and those that say what it feeds.
+fn check_trains(trains: &Value, schema: &Table) -> Result<(), ConfigError> {
+    let known: Vec<String> = schema["train"].as_table().into_iter().flat_map(Table::keys).cloned().collect();
+    let known: Vec<String> = known.into_iter().chain([INTO, EVERY].map(str::to_owned)).collect();
+    for (pattern, train) in trains.as_table().into_iter().flatten() {
+        let Some(train) = train.as_table() else {
+            return Err(bad(FILE_NAME, format!("trains.{pattern:?} is no table")));
+        };
+        if let Some(key) = train.keys().find(|key| !known.contains(key)) {
+            return Err(unknown(key, known.iter()));
         }
     }
     Ok(())

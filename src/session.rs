@@ -12,7 +12,7 @@ use std::rc::Rc;
 use crate::agent::{FileJournal, KnownClaims, LockFiles, ScratchChecks, SystemHost, Worktrees, unnamed_file};
 use crate::config::{self, ConfigError, LocalSettings, Pairs, Settings, TrainSettings};
 use crate::domain::board::Board;
-use crate::domain::{Branch, Fence, Holder, TaskId, Timestamp};
+use crate::domain::{Branch, Fence, Holder, TaskId, TeamName, Timestamp};
 use crate::engine::{Check, Engine, EngineError, Knowledge, PassSettings};
 use crate::failpoint;
 use crate::git::{Git, GitError, PushBudget};
@@ -362,7 +362,7 @@ impl Session {
                 return Err(ConfigError::BadValue { place, what: "it is not text".to_owned() }.into());
             }
         };
-        Ok(config::settings(text.as_deref(), &self.git_config, &self.start.environment)?)
+        Ok(config::settings_of(target, text.as_deref(), &self.git_config, &self.start.environment)?)
     }
 
     /// The head of a branch of the code at the truth, as this clone last saw it: by us, or by an ordinary fetch.
@@ -432,6 +432,21 @@ impl Session {
             root,
             settings.copy.clone(),
         ))
+    }
+
+    /// The branch that the work of a team lands on.
+    pub fn target_of(&self, team: Option<&TeamName>) -> Result<Branch, SessionError> {
+        let template = &self.settings()?.branches.team;
+        match team {
+            Some(team) if !template.is_empty() => {
+                let name = template.replace("{team}", team.as_str());
+                Branch::parse(&name).map_err(|error| {
+                    let (place, what) = ("branches.team".to_owned(), error.to_string());
+                    ConfigError::BadValue { place, what }.into()
+                })
+            }
+            _ => self.target(),
+        }
     }
 
     /// What a pass of the train needs to know.

@@ -199,10 +199,15 @@ pub(super) fn make_worktree(context: &Context, claim: &Claim) -> Result<String, 
         CliError::new(exit::ENVIRONMENT, "no-worktree", message, format!("git scrum worktree add {}", claim.task))
             .with("cause", error.to_json())
     };
-    let target = session.target()?;
+    let target = session.target_of(claim.team.as_ref())?;
     session.code.refresh(std::slice::from_ref(&target))?;
     let start = session.code.head(&target)?.ok_or_else(|| {
-        stands(CliError::new(exit::ENVIRONMENT, "no-target", format!("there is no branch {target}"), ""))
+        stands(CliError::new(
+            exit::ENVIRONMENT,
+            "no-target",
+            format!("there is no branch {target}"),
+            format!("git push origin HEAD:{target}"),
+        ))
     })?;
     let worktree =
         session.worktrees()?.add(&claim.task, &claim.branch, &start).map_err(|fault| stands(fault.into()))?;

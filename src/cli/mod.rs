@@ -19,6 +19,7 @@ mod log;
 mod memory;
 mod merge_train;
 mod output;
+mod promote;
 mod renew;
 mod revert;
 mod show;
@@ -34,7 +35,7 @@ use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
 use crate::domain::board::Board;
-use crate::domain::{Beats, Command, Grant, Outcome};
+use crate::domain::{Beats, Branch, Command, Grant, Outcome};
 use crate::engine::doctor::{furthest_ahead, written_lately};
 use crate::engine::ports::Host;
 use crate::engine::{EngineError, latest};
@@ -81,6 +82,7 @@ enum Verb {
     Submit(submit::Args),
     Approve(approve::Args),
     Revert(revert::Args),
+    Promote(promote::Args),
     MergeTrain(merge_train::Args),
     Verdict(verdict::Args),
     Lock(locks::LockArgs),
@@ -178,6 +180,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Submit(args) => submit::run(&args, &context),
         Verb::Approve(args) => approve::run(&args, &context),
         Verb::Revert(args) => revert::run(&args, &context),
+        Verb::Promote(args) => promote::run(&args, &context),
         Verb::MergeTrain(args) => merge_train::run(&args, &context),
         Verb::Verdict(args) => verdict::run(&args, &context),
         Verb::Lock(args) => locks::lock(&args, &context),
@@ -213,6 +216,18 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
 }
 
 impl Context {
+    /// Refuses a target that work must not be submitted to.
+    fn check_target(&self, target: &Branch) -> Result<(), CliError> {
+        let settings = self.session.settings()?;
+        if settings.may_land_on(target) {
+            return Ok(());
+        }
+        let allowed = settings.branches.targets.join(", ");
+        let what = format!("work must not land on {target}, but on {allowed} (branches.targets in .scrum.toml)");
+        let hint = "git scrum submit --target BRANCH";
+        Err(CliError::new(errors::exit::FORBIDDEN, "forbidden-target", what, hint).with("target", target.as_str()))
+    }
+
     fn board(&self) -> Result<BoardEngine<'_>, CliError> {
         Ok(self.session.board()?)
     }

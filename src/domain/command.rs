@@ -270,6 +270,10 @@ pub enum Command {
         /// Cars that must land first.
         #[serde(default)]
         after: Vec<CarId>,
+        /// Cars that land by one move of the target or not at all, this one among them, in order; empty: it stands for
+        /// itself, or with those that it was submitted with before.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        together: Vec<CarId>,
         /// Put it before all others, unless it is in the train already.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         first: bool,

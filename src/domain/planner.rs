@@ -94,11 +94,18 @@ pub struct TrainPolicy {
     pub batch: BatchPolicy,
     /// How many approvals a car needs for its commit.
     pub approvals: u32,
-    /// How many red verdicts of what contains a car are forgiven, as long as one behind it, which contains it, may still
-    /// clear it.
+    /// How many red verdicts of what contains a car are forgiven, as long as one behind it, which contains it, may
+    /// still clear it.
     pub tolerate: u32,
     /// After how many cars that failed, none landing in between, the train is paused; 0: never.
     pub breaker: u32,
+}
+
+impl TrainPolicy {
+    /// Whether cars are tested together at all: where runs are free nothing is gained by it.
+    pub fn tests_together(&self) -> bool {
+        self.batch.cars_max != 1 && self.slots != 0
+    }
 }
 
 /// How cars are tested together.
@@ -273,18 +280,46 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
 }
 
 /// Cars in the order in which they land: those that were put first, the most urgent, then by position; but each after
-/// those it needs.
+/// those it needs, and those that land together one after the other, where the least urgent of them would be.
 pub fn in_order(cars: &[Car]) -> Vec<&Car> {
     let mut left: Vec<&Car> = cars.iter().collect();
     left.sort_by_key(|car| (Reverse(car.promoted), car.priority, car.position));
-    let mut ordered: Vec<&Car> = Vec::with_capacity(left.len());
-    while !left.is_empty() {
-        let waits = |car: &&Car, left: &[&Car]| left.iter().any(|other| car.after.contains(&other.id));
+    let mut units: Vec<Vec<&Car>> = Vec::new();
+    for car in left {
+        match units.iter().position(|unit| unit[0].goes_with(car)) {
+            Some(place) => {
+                let mut unit = units.remove(place);
+                unit.push(car);
+                units.push(unit);
+            }
+            None => units.push(vec![car]),
+        }
+    }
+    let mut ordered: Vec<&Car> = Vec::with_capacity(cars.len());
+    while !units.is_empty() {
+        let needs = |unit: &[&Car], others: &[&Car]| {
+            unit.iter().any(|car| others.iter().any(|other| car.after.contains(&other.id)))
+        };
+        let waits = |nth: usize| (0..units.len()).any(|other| other != nth && needs(&units[nth], &units[other]));
         // Submission refuses cars that wait for each other; should a board hold some all the same, the first goes.
-        let next = left.iter().position(|car| !waits(car, &left)).unwrap_or(0);
-        ordered.push(left.remove(next));
+        let next = (0..units.len()).find(|nth| !waits(*nth)).unwrap_or(0);
+        let mut unit = units.remove(next);
+        unit.sort_by_key(|car| car.together.iter().position(|id| *id == car.id));
+        while !unit.is_empty() {
+            let next = (0..unit.len()).find(|nth| !needs(&unit[*nth..=*nth], &unit)).unwrap_or(0);
+            ordered.push(unit.remove(next));
+        }
     }
     ordered
+}
+
+/// What has to be tested together no more, in two, each of which is tested by itself; `None`: all of it lands together.
+pub fn halves(cars: &[Car], together: &[CarId]) -> Option<[Batch; 2]> {
+    let batch = Batch { cars: together.to_vec(), apart: true, tree: None };
+    match batches::middle(&cars.iter().collect::<Vec<_>>(), &batch) {
+        0 => None,
+        middle => Some(batch.split(middle, true)),
+    }
 }
 
 fn why_leave(car: &Car, seen: &Observation) -> Option<Action> {

@@ -78,6 +78,12 @@ pub struct Batch {
 }
 
 impl Batch {
+    /// In two, which keep the order: `first` has so many.
+    pub fn split(&self, first: usize, apart: bool) -> [Batch; 2] {
+        let (first, second) = self.cars.split_at(first);
+        [first, second].map(|cars| Batch { cars: cars.to_vec(), apart, tree: None })
+    }
+
     /// Takes cars out of their batches, but those that `keep` says; what is empty then goes.
     pub fn keep_cars(batches: &mut Vec<Batch>, keep: impl Fn(&CarId) -> bool) {
         batches.iter_mut().for_each(|batch| batch.cars.retain(&keep));
@@ -178,6 +184,10 @@ pub struct Car {
     /// Cars that must land before it, and with which it leaves.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<CarId>,
+    /// Cars that land by one move of the target or not at all, this one among them, in order; empty: it stands for
+    /// itself. They belong together as long as all of them say the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub together: Vec<CarId>,
     /// Where it is on its way.
     pub state: CarState,
     /// Why it is there.
@@ -206,6 +216,11 @@ pub struct Car {
 }
 
 impl Car {
+    /// Whether it lands by the same move of the target as another one, or is that.
+    pub fn goes_with(&self, other: &Car) -> bool {
+        self.id == other.id || (!self.together.is_empty() && self.together == other.together)
+    }
+
     /// Who approves of exactly its present commit, but for whoever submitted it.
     pub fn approved_by(&self) -> impl Iterator<Item = &Holder> {
         let counts = |approval: &&Approval| approval.commit == self.commit && approval.by != self.submitted_by;

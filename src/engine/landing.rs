@@ -9,9 +9,9 @@ use super::journal::Journal;
 use super::pass::{Account, Now, Pass, PassEvent, published};
 use super::ports::{Checks, Code, Host};
 use crate::domain::command::EjectCause;
-use crate::domain::planner::{Action, Candidate};
+use crate::domain::planner::{Action, Candidate, halves};
 use crate::domain::train::Landing;
-use crate::domain::{CarId, Command, ObjectId, Train};
+use crate::domain::{Batch, CarId, Command, ObjectId, Train, Verdict};
 use crate::ledger::{Outcome as Published, RefUpdate, Store};
 use crate::planted::{self, Bug};
 
@@ -89,7 +89,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         }
     }
 
-    /// The target did not take a landing. It may be the fault of one of many: the first by itself tells.
+    /// The target did not take a landing. It may be the fault of one of many: the first tells, by itself or with those
+    /// that it lands together with. Where it has not been tested so, what was tested together is halved.
     fn refused(
         &self,
         landing: &Landing,
@@ -97,15 +98,30 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         now: &Now<'_>,
         account: &mut Account<'_>,
     ) -> Result<(), EngineError> {
-        let (first, more) = landing.cars.split_first().expect("BUG: a landing of no cars");
-        if more.is_empty() {
-            return self.take_out(first, EjectCause::Refused, &self.did_not_take_it(reason), now, account);
-        }
-        let alone = std::slice::from_ref(first);
-        let Some(Candidate::Clean { commit, tree }) = now.seen.candidates.get(alone) else {
-            unreachable!("BUG: cars land together whose candidates were not built one by one")
+        let cars = &landing.cars;
+        let may_end = |count: &usize| {
+            let (last, next) = (now.car(&cars[count - 1]), now.car(&cars[*count]));
+            last.zip(next).is_some_and(|(last, next)| !last.goes_with(next))
         };
-        self.land(&landing_of(alone, &landing.from, commit, now), Some(tree), now, account)
+        let passed =
+            (1..cars.len()).filter(may_end).find_map(|count| match now.seen.candidates.get(&cars[..count])? {
+                Candidate::Clean { commit, tree } if now.seen.verdicts.get(tree) == Some(&Verdict::Pass) => {
+                    Some((&cars[..count], commit, tree))
+                }
+                _ => None,
+            });
+        if let Some((first, commit, tree)) = passed {
+            return self.land(&landing_of(first, &landing.from, commit, now), Some(tree), now, account);
+        }
+        let halves = halves(now.cars, cars).filter(|_| self.settings.policy.tests_together());
+        let Some(halves) = halves else {
+            return self.take_out(&cars[0], EjectCause::Refused, &self.did_not_take_it(reason), now, account);
+        };
+        let mut batches = now.train.batches.clone();
+        Batch::keep_cars(&mut batches, |id| !cars.contains(id));
+        batches.splice(..0, halves);
+        account.tell(PassEvent::LookingAgain(self.did_not_take_it(reason)));
+        self.regroup(batches)
     }
 
     fn did_not_take_it(&self, reason: &str) -> String {

@@ -14,6 +14,7 @@ mod knowledge;
 mod landing;
 mod pass;
 pub mod ports;
+mod promote;
 pub mod radar;
 mod revert;
 mod runs;

@@ -92,6 +92,7 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             task: None,
             priority: Some(Priority::P0),
             after: Vec::new(),
+            together: Vec::new(),
             first: true,
         };
         let Outcome::Submitted { position, again, .. } = self.publish_together(command, update, code)?.outcome else {

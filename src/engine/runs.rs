@@ -133,9 +133,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         };
         if let Some(batches) = batches.filter(|batches| now.train.batches != *batches) {
             // Before the check: should it fail, it has to be known what it was a check of.
-            let (target, batches) = (self.settings.target.clone(), Some(batches.to_vec()));
-            let regroup = Command::ChangeRuns { target, start: Vec::new(), cancel: Vec::new(), batches };
-            self.engine.run(regroup, &How::default())?;
+            self.regroup(batches.to_vec())?;
         }
         account.tell(PassEvent::Doing(start.clone()));
         let known = self.engine.read(false, |board| Ok(board.verdict(tree)?))?;
@@ -177,6 +175,13 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         account.tell(PassEvent::Checked { cars: cars.clone(), verdict });
         account.done.push(start.clone());
         Ok(())
+    }
+
+    /// Notes which cars are tested together from now on.
+    pub(super) fn regroup(&self, batches: Vec<Batch>) -> Result<(), EngineError> {
+        let (target, batches) = (self.settings.target.clone(), Some(batches));
+        let command = Command::ChangeRuns { target, start: Vec::new(), cancel: Vec::new(), batches };
+        self.engine.run(command, &How::default()).map(|_| ())
     }
 
     /// Runs one check on a candidate, and notes what it said.

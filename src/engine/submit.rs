@@ -27,6 +27,9 @@ pub struct SubmitRequest {
     pub priority: Option<Priority>,
     /// Cars that must land first.
     pub after: Vec<CarId>,
+    /// Cars that land by one move of the target or not at all, this one among them, in order; empty: it stands for
+    /// itself.
+    pub together: Vec<CarId>,
     /// Submit although there are changes in no commit.
     pub leave_uncommitted: bool,
 }
@@ -98,6 +101,7 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             task: request.task.as_ref().map(|id| SubmittedTask { id: id.clone(), fence: request.fence }),
             priority: request.priority,
             after: request.after.clone(),
+            together: request.together.clone(),
             first: false,
         };
         let mut asked = self.publish_together(command.clone(), update.clone(), code)?;

@@ -89,6 +89,7 @@ const SUBMISSIONS: &[Verb] = &[
 ];
 
 const REVERT: &[Verb] = &[verb(&["revert", "one"]), verb(&["merge-train", "--once"])];
+const PROMOTE: &[Verb] = &[verb(&["promote", "team"]), verb(&["merge-train", "--once"])];
 const PASS: &[Verb] = &[verb(&["merge-train", "--once"])];
 const SUBMIT_AND_PASS: &[Verb] = &[verb_at("one", &["submit"]), verb(&["merge-train", "--once"])];
 const VERDICT: &[Verb] = &[
@@ -244,6 +245,15 @@ fn of_taking_back_what_landed() {
         });
         prepared.expect("files can always be had").sweep(REVERT);
     }
+}
+
+#[test]
+fn of_promoting_what_landed_below() {
+    let prepared = Scene::new(Setting::Files, "[trains.team]\ninto = \"main\"\n", |scene| {
+        scene.ok(&["init"]);
+        scene.branch("team", "one");
+    });
+    prepared.expect("files can always be had").sweep(PROMOTE);
 }
 
 #[test]

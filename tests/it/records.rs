@@ -33,8 +33,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use values::{
-    approved_board, at, batched_board, checked_board, entry, failing_board, frozen_board, id, least_board, least_entry,
-    looked, operations, promoted_board, recorded, stepped_board, whole_board,
+    approved_board, at, batched_board, checked_board, entry, failing_board, frozen_board, grouped_board, id,
+    least_board, least_entry, looked, operations, promoted_board, recorded, stepped_board, whole_board,
 };
 
 /// What a ledger holds: the text of every record, by key.
@@ -123,7 +123,7 @@ fn golden(ledger: &str, written: &Records) -> Held {
 }
 
 /// Every golden board.
-fn boards() -> [(&'static str, Changes); 9] {
+fn boards() -> [(&'static str, Changes); 10] {
     [
         ("board-whole", whole_board()),
         ("board-least", least_board()),
@@ -134,6 +134,7 @@ fn boards() -> [(&'static str, Changes); 9] {
         ("board-stepped", stepped_board()),
         ("board-checked", checked_board()),
         ("board-failing", failing_board()),
+        ("board-grouped", grouped_board()),
     ]
 }
 
@@ -260,7 +261,10 @@ fn every_command_and_outcome_has_a_golden_record() {
         let word = command_word(command);
         // Which of several records of one command it is, follows.
         let which = name.strip_prefix(word).unwrap_or_else(|| panic!("{name} is a record of {word}"));
-        assert!(["", "-least", "-batched", "-more", "-stepped", "-checked", "-refused"].contains(&which), "{name}");
+        assert!(
+            ["", "-least", "-batched", "-more", "-stepped", "-checked", "-grouped", "-refused"].contains(&which),
+            "{name}"
+        );
         let text = records_of_operation(&recorded(command.clone(), outcome.clone())).remove("operations-0000");
         let text = String::from_utf8(text.expect("it is the first")).expect("records are text");
         assert!(text.contains(&format!("\ndo = \"{word}\"\n")), "{text}");

@@ -48,8 +48,8 @@ macro_rules! snapshots {
 
 snapshots! {
     add approve block cancel claim completions conflicts demo doctor done edit fail gc help independent init list lock
-    locks log man memory merge_train ready release renew reopen revert show status submit team unblock unlock verdict
-    worktree
+    locks log man memory merge_train promote ready release renew reopen revert show status submit team unblock unlock
+    verdict worktree
 }
 
 /// The file of a verb: its words are joined with `-` there.

@@ -481,7 +481,7 @@ fn a_refused_landing_of_many_costs_only_the_one_that_is_refused() {
 }
 
 #[expect(clippy::disallowed_methods, reason = "a hook of the server that this test plays")]
-fn write_hook(path: &std::path::Path, text: &str) {
+pub fn write_hook(path: &std::path::Path, text: &str) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::create_dir_all(path.parent().expect("a directory")).expect("the server's directory is writable");
     std::fs::write(path, text).expect("the server's directory is writable");

@@ -159,6 +159,7 @@ impl Actor {
                     target: target(),
                     priority: world.percent(20).then_some(Priority::P1),
                     after,
+                    together: Vec::new(),
                     leave_uncommitted: false,
                 });
             }

@@ -293,8 +293,16 @@ impl<'p> Invocation<'p> {
         }
         let (task, fence, after) = (None, None, Vec::new());
         let (branch, priority) = (Some(branch), Some(git_scrum::domain::Priority::P2));
-        let request =
-            SubmitRequest { task, fence, branch, target: target(), priority, after, leave_uncommitted: false };
+        let request = SubmitRequest {
+            task,
+            fence,
+            branch,
+            target: target(),
+            priority,
+            after,
+            together: Vec::new(),
+            leave_uncommitted: false,
+        };
         self.actor.mind.borrow_mut().pending = Some((Want::Submit(request.clone()), self.process.world.now_ms()));
         self.submit(&request);
     }

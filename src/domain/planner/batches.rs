@@ -21,16 +21,13 @@ const WORTH_WAITING_FOR: f64 = 0.4;
 /// How much of the failure rate is left for cars that have passed apart from those they are put behind.
 const LEFT_AFTER_PASSING: f64 = 0.3;
 
-/// Whether cars are tested together at all: where runs are free nothing is gained by it.
-pub(super) fn apply(policy: &TrainPolicy) -> bool {
-    policy.batch.cars_max != 1 && policy.slots != 0
-}
-
-/// The batches as they were, without cars that are gone, the most urgent first; or every car by itself, in line.
+/// The batches as they were, without cars that are gone, the most urgent first; or, in line, every car with those only
+/// that it lands together with.
 pub(super) fn standing(train: &Train, ordered: &[&Car], policy: &TrainPolicy) -> Vec<Batch> {
-    if !apply(policy) {
-        let alone = |car: &&Car| Batch { cars: vec![car.id.clone()], apart: false, tree: None };
-        return ordered.iter().map(alone).collect();
+    if !policy.tests_together() {
+        let units = ordered.chunk_by(|one, other| one.goes_with(other));
+        let ids = |unit: &[&Car]| unit.iter().map(|car| car.id.clone()).collect();
+        return units.map(|unit| Batch { cars: ids(unit), apart: false, tree: None }).collect();
     }
     let mut batches = train.batches.clone();
     Batch::keep_cars(&mut batches, |id| ordered.iter().any(|car| car.id == *id));
@@ -49,15 +46,24 @@ pub(super) fn urgency(ordered: &[&Car], id: &CarId) -> Urgency {
 }
 
 /// The batches as they have to be remembered: not at all where every car stands for itself, in line.
-pub(super) fn remembered(batches: Vec<Batch>) -> Vec<Batch> {
-    let is_plain = |batch: &Batch| !batch.apart && batch.cars.len() == 1;
+pub(super) fn remembered(ordered: &[&Car], batches: Vec<Batch>) -> Vec<Batch> {
+    let is_plain = |batch: &Batch| !batch.apart && middle(ordered, batch) == 0;
     if batches.iter().all(is_plain) { Vec::new() } else { batches }
 }
 
-/// A batch that failed, in two: the halves keep the order.
-pub(super) fn halves(batch: &Batch, relaxed: bool) -> [Batch; 2] {
-    let (first, second) = batch.cars.split_at(batch.cars.len() / 2);
-    [first, second].map(|cars| Batch { cars: cars.to_vec(), apart: relaxed, tree: None })
+/// Where a batch that failed is best split: in the middle, but not between cars that land together. 0: nowhere.
+pub(super) fn middle(ordered: &[&Car], batch: &Batch) -> usize {
+    let cars = &batch.cars;
+    let may_split = |place: usize| !land_together(ordered, &cars[place - 1], &cars[place]);
+    let half = cars.len() / 2;
+    let places = (1..cars.len()).filter(|place| may_split(*place));
+    places.min_by_key(|place| place.abs_diff(half)).unwrap_or(0)
+}
+
+/// Whether two cars land by the same move of the target in any case.
+pub(super) fn land_together(ordered: &[&Car], one: &CarId, other: &CarId) -> bool {
+    let car = |id: &CarId| ordered.iter().find(|car| car.id == *id);
+    matches!((car(one), car(other)), (Some(one), Some(other)) if one.goes_with(other))
 }
 
 /// Batches whose candidate is not known to pass, as likely as they seem to.
@@ -119,6 +125,9 @@ impl Odds {
 pub(super) fn next(ordered: &[&Car], waiting: &[&Car], size: usize) -> Vec<CarId> {
     let Some(first) = waiting.first() else { return Vec::new() };
     let urgency = |car: &Car| urgency(ordered, &car.id);
-    let alike = waiting.iter().take_while(|car| urgency(car) == urgency(first));
-    alike.take(size.max(1)).map(|car| car.id.clone()).collect()
+    let alike: Vec<&&Car> = waiting.iter().take_while(|car| urgency(car) == urgency(first)).collect();
+    // Who lands together is tested together.
+    let last = alike.get(size.max(1) - 1).or(alike.last()).expect("BUG: there is a first");
+    let count = alike.iter().rposition(|car| car.goes_with(last)).map_or(1, |place| place + 1);
+    alike[..count].iter().map(|car| car.id.clone()).collect()
 }

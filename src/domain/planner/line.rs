@@ -65,7 +65,7 @@ pub(super) fn speculate(
     // Every batch is split, joined or put in line a number of times that is bounded by its cars.
     loop {
         if let Look::Done(actions) = all.look()? {
-            return Ok((actions, batches::remembered(all.batches)));
+            return Ok((actions, batches::remembered(&all.ordered, all.batches)));
         }
     }
 }
@@ -111,7 +111,7 @@ impl<'a> Speculation<'a> {
         if let Some(look) = self.look_at_line(&mut found, &mut odds)? {
             return Ok(look);
         }
-        if batches::apply(self.policy)
+        if self.policy.tests_together()
             && found.landing.is_empty()
             && let Some(look) = self.look_apart(&mut found, &mut odds)?
         {
@@ -156,7 +156,7 @@ impl<'a> Speculation<'a> {
 
     /// Goes through the line from its head on.
     fn look_at_line(&mut self, found: &mut Found, odds: &mut Odds) -> Result<Option<Look>, Wanted> {
-        let window = if batches::apply(self.policy) { usize::MAX } else { self.policy.window.of(self.train) as usize };
+        let window = if self.policy.tests_together() { usize::MAX } else { self.policy.window.of(self.train) as usize };
         let mut overtakes_nobody = true;
         for (place, index) in
             (0..self.batches.len()).filter(|index| !self.batches[*index].apart).enumerate().collect::<Vec<_>>()
@@ -165,7 +165,7 @@ impl<'a> Speculation<'a> {
             let needed = self.needs(&batch, &found.stem);
             let standing = match &needed {
                 // Others of its batch may be what that one needs in turn.
-                Some((nth, _)) if batch.cars.len() > 1 => return Ok(Some(self.take_apart(index, *nth))),
+                Some((nth, _)) if self.is_several(&batch) => return Ok(Some(self.take_apart(index, *nth))),
                 _ if place >= window => {
                     Standing::StepAside(format!("it stands behind the window of {}", counted(window, "car")))
                 }
@@ -222,10 +222,10 @@ impl<'a> Speculation<'a> {
         cars.find_map(|(nth, id)| Some((nth, self.car(id).after.iter().find(|first| missing(first))?.clone())))
     }
 
-    /// Whether what failed behind `stem` may have been a whim of its check: too few that contain it have failed for that,
+    /// Whether what failed behind `stem` may have been a whim of its check: too few that contain it failed for that,
     /// and one that does has passed or may still pass.
     fn is_forgiven(&self, index: usize, stem: &[CarId]) -> Result<bool, Wanted> {
-        if self.policy.tolerate == 0 || self.batches[index].cars.len() > 1 {
+        if self.policy.tolerate == 0 || self.is_several(&self.batches[index]) {
             return Ok(false);
         }
         let mut cars: Vec<CarId> = stem.iter().chain(&self.batches[index].cars).cloned().collect();
@@ -251,21 +251,32 @@ impl<'a> Speculation<'a> {
 
     /// What becomes of a batch that is of no use on the target alone.
     fn fail(&mut self, index: usize, cause: EjectCause, reason: String) -> Look {
-        match &self.batches[index].cars[..] {
-            [car] => Look::Done(vec![Action::Eject { car: car.clone(), cause, reason }]),
-            _ => {
-                let halves = batches::halves(&self.batches[index], self.policy.batch.relaxed);
+        let batch = &self.batches[index];
+        match batches::middle(&self.ordered, batch) {
+            // Those that land together with it leave with it.
+            0 => Look::Done(vec![Action::Eject { car: batch.cars[0].clone(), cause, reason }]),
+            middle => {
+                let halves = batch.split(middle, self.policy.batch.relaxed);
                 self.batches.splice(index..=index, halves);
                 Look::Regrouped
             }
         }
     }
 
-    /// A car leaves its batch, and stands behind it.
+    /// Whether some cars of a batch may land without the others.
+    fn is_several(&self, batch: &Batch) -> bool {
+        batches::middle(&self.ordered, batch) != 0
+    }
+
+    /// A car leaves its batch, with those that it lands together with, and stands behind it.
     fn take_apart(&mut self, index: usize, nth: usize) -> Look {
+        let ordered = &self.ordered;
         let batch = &mut self.batches[index];
-        let car = batch.cars.remove(nth);
-        let alone = Batch { cars: vec![car], apart: batch.apart, tree: None };
+        let car = batch.cars[nth].clone();
+        let (cars, left) =
+            std::mem::take(&mut batch.cars).into_iter().partition(|other| batches::land_together(ordered, &car, other));
+        batch.cars = left;
+        let alone = Batch { cars, apart: batch.apart, tree: None };
         self.batches.insert(index + 1, alone);
         Look::Regrouped
     }
@@ -297,7 +308,7 @@ impl<'a> Speculation<'a> {
         for index in again {
             let batch = self.batches[index].clone();
             if let Some((nth, first)) = self.needs(&batch, &[]) {
-                if batch.cars.len() > 1 {
+                if self.is_several(&batch) {
                     return Ok(Some(self.take_apart(index, nth)));
                 }
                 found.wait(&batch.cars, &format!("{first}, which it needs, waits too"));
@@ -402,30 +413,35 @@ impl<'a> Speculation<'a> {
     fn stand(&self, batch: &Batch, stem: &[CarId]) -> Result<Standing, Wanted> {
         let (train, seen) = (self.train, self.seen);
         let cars: Vec<CarId> = stem.iter().chain(&batch.cars).cloned().collect();
+        // Of cars that land together the one that is the matter is named.
+        let it = |nth: usize| if nth == 0 { "it" } else { batch.cars[nth].as_str() };
         let mut merged = None;
         for (nth, id) in batch.cars.iter().enumerate() {
             match seen.candidates.get(&cars[..=stem.len() + nth]).ok_or_else(|| Wanted(cars.clone()))? {
                 Candidate::Clean { commit, tree } => merged = Some((commit.clone(), tree.clone())),
-                Candidate::Conflict { .. } | Candidate::Behind if batch.cars.len() > 1 => {
+                Candidate::Conflict { .. } | Candidate::Behind if self.is_several(batch) => {
                     return Ok(Standing::Breaks(nth));
                 }
                 Candidate::Behind => {
-                    let end = stem.last().map_or(train.target.as_str(), CarId::as_str);
-                    let reason = format!("it does not start from {end}: rebase it, and submit it again");
+                    let end = cars[..stem.len() + nth].last().map_or(train.target.as_str(), CarId::as_str);
+                    let reason = format!("{} does not start from {end}: rebase it, and submit it again", it(nth));
                     return Ok(match stem {
                         [] => Standing::Fail(EjectCause::Conflict, reason),
                         _ => Standing::StepAside(reason),
                     });
                 }
                 Candidate::Conflict { paths } => {
-                    let paths = paths.join(", ");
-                    return Ok(match conflicting(id, stem, seen)? {
-                        _ if stem.is_empty() => {
-                            let reason = format!("it conflicts with {} in {paths}", train.target);
-                            Standing::Fail(EjectCause::Conflict, reason)
-                        }
-                        Some(other) => Standing::StepAside(format!("it conflicts with {other} in {paths}")),
-                        None => Standing::StepAside(format!("it conflicts with {} in {paths}", named(stem))),
+                    let (it, paths) = (it(nth), paths.join(", "));
+                    let ahead = &cars[..stem.len() + nth];
+                    let other = match conflicting(id, ahead, seen)? {
+                        Some(other) => other.to_string(),
+                        None if ahead.is_empty() => train.target.to_string(),
+                        None => named(ahead),
+                    };
+                    let reason = format!("{it} conflicts with {other} in {paths}");
+                    return Ok(match stem {
+                        [] => Standing::Fail(EjectCause::Conflict, reason),
+                        _ => Standing::StepAside(reason),
                     });
                 }
             }

@@ -19,7 +19,8 @@ use crate::planted::{self, Bug};
 const AFTER_MAX: usize = 64;
 
 pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::Submit { car: id, target, branch, commit, title, task, priority, after, first } = &operation.command
+    let Command::Submit { car: id, target, branch, commit, title, task, priority, after, together, first } =
+        &operation.command
     else {
         unreachable!("BUG: only a submission is decided here")
     };
@@ -38,9 +39,11 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
     if let Some(open) =
         known.as_ref().filter(|car| car.state.is_open() && car.commit == *commit && car.task == car_task)
     {
-        return submit_again(draft, open.clone(), *priority, after);
+        check_together(id, together)?;
+        return submit_again(draft, open.clone(), *priority, (after, together));
     }
     check_name(draft, target, known.as_ref(), car_task.as_ref())?;
+    check_together(id, together)?;
     let still_open = open_cars_before(draft, target, id, after)?;
     not_landing(draft, target, id)?;
     let mut train = draft.train(target)?.unwrap_or_else(|| Train::new(target.clone()));
@@ -64,6 +67,7 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         position,
         promoted: if *first { before_all(&draft.open_cars(target)?) } else { 0 },
         after: still_open,
+        together: together.clone(),
         state: CarState::Queued,
         reason: None,
         approvals,
@@ -117,13 +121,14 @@ fn submit_again<B: Board>(
     draft: &mut Draft<'_, B>,
     mut car: Car,
     priority: Option<Priority>,
-    after: &[CarId],
+    (after, together): (&[CarId], &[CarId]),
 ) -> Ruling<B::Fault> {
+    let together = if together.is_empty() { car.together.clone() } else { together.to_vec() };
     let wished =
         if after.is_empty() { car.after.clone() } else { open_cars_before(draft, &car.target, &car.id, after)? };
     let priority = priority.unwrap_or(car.priority);
     let outcome = Outcome::Submitted { car: car.id.clone(), position: car.position, again: true };
-    if (priority, &wished) != (car.priority, &car.after) {
+    if (priority, &wished, &together) != (car.priority, &car.after, &car.together) {
         not_landing(draft, &car.target, &car.id)?;
         if let Some(mut train) = draft.train(&car.target)? {
             leave_batch(&mut train, &car.id);
@@ -131,9 +136,22 @@ fn submit_again<B: Board>(
         }
         car.priority = priority;
         car.after = wished;
+        car.together = together;
         draft.put_car(car);
     }
     Ok(outcome)
+}
+
+/// Cars that land together are bounded, differ, and one of them is the one that says so.
+fn check_together<F>(id: &CarId, together: &[CarId]) -> Result<(), Stop<F>> {
+    if together.len() > AFTER_MAX {
+        let what = "cars that land together";
+        return Err(Stop::Refused(Refusal::TooLarge { what, size: together.len(), size_max: AFTER_MAX }));
+    }
+    let different: BTreeSet<&CarId> = together.iter().collect();
+    let good = together.is_empty() || (together.contains(id) && different.len() == together.len());
+    let rule = "each car that lands together with others is named once";
+    if good { Ok(()) } else { Err(Stop::Refused(Refusal::BadText { what: "cars", rule })) }
 }
 
 /// Those of the cars that must land first which have not landed yet.
@@ -247,8 +265,12 @@ fn leave<B: Board>(
     }
     for dependant in draft.open_cars(&target)? {
         // An earlier turn of this loop may have taken it out already.
-        if dependant.after.contains(&id) && !left.contains(&dependant.id) {
-            let reason = format!("{id}, which it needs, has left the train");
+        let reason = if dependant.after.contains(&id) {
+            format!("{id}, which it needs, has left the train")
+        } else {
+            format!("{id}, with which it lands together, has left the train")
+        };
+        if (dependant.after.contains(&id) || dependant.together.contains(&id)) && !left.contains(&dependant.id) {
             leave(draft, dependant, EjectCause::Dependency, &reason, rework, left)?;
         }
     }
@@ -525,8 +547,13 @@ pub(super) fn land<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) ->
     draft.put_train(train);
     for mut car in draft.open_cars(target)? {
         // What has landed is waited for no more, whatever is submitted under its name later.
-        if car.after.iter().any(|first| landed.contains(first)) {
-            car.after.retain(|first| !landed.contains(first));
+        let waits_for = |other: &CarId| landed.contains(other);
+        if car.after.iter().chain(&car.together).any(waits_for) {
+            car.after.retain(|first| !waits_for(first));
+            car.together.retain(|other| !waits_for(other));
+            if car.together == [car.id.clone()] {
+                car.together.clear();
+            }
             draft.put_car(car);
         }
     }
@@ -620,6 +647,9 @@ fn may_land<B: Board>(
         }
         if commits.get(nth) != Some(&car.commit) && !planted::is(Bug::CommitUncheckedAtLanding) {
             return changed(format!("{id} was submitted again, as {}", car.commit));
+        }
+        if let Some(other) = car.together.iter().find(|other| !cars.contains(other)).filter(|_| tree.is_some()) {
+            return changed(format!("{other}, with which {id} lands together, does not land with it"));
         }
         if let Some(first) = car.after.iter().find(|first| !cars[..nth].contains(first)) {
             return changed(format!("{first}, which {id} needs, has not landed"));

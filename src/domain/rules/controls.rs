@@ -82,7 +82,7 @@ fn with_needed<'c>(cars: &'c [Car], id: &'c CarId) -> BTreeSet<&'c CarId> {
         if let Some(car) = cars.iter().find(|car| car.id == *next)
             && found.insert(&car.id)
         {
-            open.extend(&car.after);
+            open.extend(car.after.iter().chain(&car.together));
         }
     }
     found

@@ -79,6 +79,7 @@ impl Ours {
                 task: None,
                 priority: Some(Priority::ALL[if world.is_hotfix(car) { 0 } else { 2 }]),
                 after: Vec::new(),
+                together: Vec::new(),
                 first: false,
             });
         }

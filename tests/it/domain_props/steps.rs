@@ -250,6 +250,7 @@ impl World {
                     title: "A task".to_owned(),
                     priority: (d < 64).then_some(Priority::P0),
                     after: self.after(&target, e),
+                    together: Vec::new(),
                     first: false,
                     task: Some(SubmittedTask { fence: self.fence(&task, f), id: task }),
                 };
@@ -265,6 +266,12 @@ impl World {
                     title: "Some work".to_owned(),
                     priority: (d < 64).then_some(Priority::P3),
                     after: self.after(&target, e),
+                    // Some wait for ever, for company that never comes.
+                    together: if f % 4 == 0 {
+                        BRANCHES.iter().map(|name| name.parse().expect("an id")).collect()
+                    } else {
+                        Vec::new()
+                    },
                     first: f < 60,
                     task: None,
                 }

@@ -191,6 +191,7 @@ fn car() -> Car {
         position: 8,
         promoted: 0,
         after: ids(&["101", "Feature/ü"]),
+        together: vec![],
         state: CarState::Ejected,
         reason: Some("its check failed on c".into()),
         approvals: vec![],
@@ -215,6 +216,7 @@ fn least_car() -> Car {
         position: 1,
         promoted: 0,
         after: vec![],
+        together: vec![],
         state: CarState::Queued,
         reason: None,
         approvals: vec![],
@@ -440,6 +442,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 task: Some(SubmittedTask { id: task(), fence: Some(Fence(7)) }),
                 priority: Some(Priority::P0),
                 after: ids(&["100"]),
+                together: vec![],
                 first: false,
             },
             Outcome::Submitted { car: id("101"), position: 4, again: false },
@@ -455,6 +458,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 task: None,
                 priority: None,
                 after: vec![],
+                together: vec![],
                 first: false,
             },
             Outcome::Submitted { car: id("Feature/ü"), position: 4, again: true },
@@ -470,9 +474,26 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 task: None,
                 priority: Some(Priority::P0),
                 after: vec![],
+                together: vec![],
                 first: true,
             },
             Outcome::Submitted { car: id("revert/102-cccccccccc"), position: 9, again: false },
+        ),
+        (
+            "submit-grouped",
+            Command::Submit {
+                car: id("102"),
+                target: target(),
+                branch: id("ai-feature/issue-102-2"),
+                commit: object('e'),
+                title: AWKWARD.into(),
+                task: None,
+                priority: None,
+                after: vec![],
+                together: ids(&["102", "103"]),
+                first: false,
+            },
+            Outcome::Submitted { car: id("102"), position: 8, again: false },
         ),
         (
             "eject",
@@ -751,6 +772,12 @@ pub fn stepped_board() -> Changes {
     let (commits, steps) = (vec![object('e'), object('d')], vec![object('b'), object('c')]);
     let landing = Landing { from: object('f'), to: object('c'), cars, commits, steps, at: at(30) };
     board_of_car(Train { landing: Some(landing), ..Train::new(id("main")) }, landed)
+}
+
+/// A board with cars that land together.
+pub fn grouped_board() -> Changes {
+    let (first, second) = (id("Feature/ä"), id("Feature/ü"));
+    board_of_car(Train::new(id("main")), Car { together: vec![first, second], ..least_car() })
 }
 
 /// A board whose train has seen cars fail.

@@ -93,10 +93,12 @@ impl World {
         let priority = words.option::<String>("--priority")?.map(|word| priority(&word)).transpose()?;
         let after = words.options("--after")?;
         let first = words.flag("--first");
+        let together: Vec<CarId> = words.options("--with")?;
         let Some(task) = words.has_more().then(|| words.next::<TaskId>("task")).transpose()? else {
             let branch = named.ok_or("neither a task nor a branch is named")?;
             let (car, title) = (CarId::from(&branch), format!("work on {branch}"));
-            return Ok(Command::Submit { car, target, branch, commit, title, task: None, priority, after, first });
+            let task = None;
+            return Ok(Command::Submit { car, target, branch, commit, title, task, priority, after, together, first });
         };
         let Ok(known) = self.board.task(&task);
         let Ok(grants) = self.board.grants();
@@ -111,7 +113,7 @@ impl World {
         let title = known.map_or_else(String::new, |task| task.summary.title);
         let car = CarId::from(&task);
         let task = Some(SubmittedTask { id: task, fence });
-        Ok(Command::Submit { car, target, branch, commit, title, task, priority, after, first })
+        Ok(Command::Submit { car, target, branch, commit, title, task, priority, after, together, first })
     }
 
     fn eject(&mut self, words: &mut Words) -> Result<Command, Wrong> {

@@ -1,0 +1,100 @@
+//! Promoting: what has landed on one branch becomes a car for the branch above it.
+//!
+//! Guarantees: what is promoted is pinned by a branch of its own, so that work which lands below meanwhile does not
+//! take the car out of the train above; a promotion that is under way is never replaced. Must not know how branches are
+//! configured to feed each other.
+
+use super::board::Engine;
+use super::error::EngineError;
+use super::journal::Journal;
+use super::ports::{Code, Host};
+use super::submit::Submitted;
+use crate::domain::board::Board;
+use crate::domain::{Branch, Car, CarId, CarState, Command, Outcome, Seconds, Timestamp};
+use crate::ledger::{RefUpdate, Store};
+use crate::record::names::branch_ref;
+
+/// How often it is tried again when the branch was moved meanwhile.
+const ATTEMPTS: u32 = 5;
+
+impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
+    /// Submits the head of `source` to the train of `target`, under a branch of its own. While an earlier promotion of
+    /// `source` is on its way there, that one is the answer.
+    pub fn promote_branch(&self, source: &Branch, target: &Branch, code: &impl Code) -> Result<Submitted, EngineError> {
+        for _ in 0..ATTEMPTS {
+            match self.try_promote(source, target, code) {
+                // Somebody promotes the same.
+                Err(EngineError::Moved { .. }) => continue,
+                done => return done,
+            }
+        }
+        Err(EngineError::Exhausted { attempts: ATTEMPTS })
+    }
+
+    fn try_promote(&self, source: &Branch, target: &Branch, code: &impl Code) -> Result<Submitted, EngineError> {
+        let branch = branch_of(source)?;
+        let car = CarId::from(&branch);
+        let known = self.read(true, |board| Ok(board.car(target, &car)?))?;
+        if let Some(Car { commit, position, .. }) = known.filter(|known| known.state.is_open()) {
+            return Ok(Submitted { car, commit, branch, position, again: true });
+        }
+        code.refresh(&[source.clone(), target.clone(), branch.clone()])?;
+        let head = |branch: &Branch| {
+            code.head(branch)?.ok_or_else(|| EngineError::Impossible {
+                what: format!("there is no branch {branch}"),
+                hint: "git branch --all".to_owned(),
+            })
+        };
+        let (commit, tip) = (head(source)?, head(target)?);
+        if code.contains(&tip, &commit)? {
+            return Err(EngineError::Impossible {
+                what: format!("{target} has all of {source} already"),
+                hint: format!("git scrum merge-train --target {source}"),
+            });
+        }
+        let (name, old) = (branch_ref(&branch), code.head(&branch)?.map(String::from));
+        let update = RefUpdate { name, old, new: Some(commit.as_str().to_owned()) };
+        let command = Command::Submit {
+            car: car.clone(),
+            target: target.clone(),
+            branch: branch.clone(),
+            commit: commit.clone(),
+            title: format!("Promote {source}"),
+            task: None,
+            priority: None,
+            after: Vec::new(),
+            together: Vec::new(),
+            first: false,
+        };
+        let update = Some(update).filter(|update| update.old != update.new);
+        let Outcome::Submitted { position, again, .. } = self.publish_together(command, update, code)?.outcome else {
+            unreachable!("BUG: a submission has the outcome of one")
+        };
+        Ok(Submitted { car, commit, branch, position, again })
+    }
+
+    /// Whether it is time to promote `source` to `target` again: `every` so often, counted from when it was last
+    /// submitted, and never while that is on its way.
+    pub fn is_due(
+        &self,
+        source: &Branch,
+        target: &Branch,
+        every: Seconds,
+        now: Timestamp,
+    ) -> Result<bool, EngineError> {
+        let car = CarId::from(&branch_of(source)?);
+        let known = self.read(false, |board| Ok(board.car(target, &car)?))?;
+        Ok(known.is_none_or(|car| {
+            matches!(car.state, CarState::Landed | CarState::Ejected) && car.submitted_at.plus(every) <= now
+        }))
+    }
+}
+
+/// The branch under which `source` is promoted.
+fn branch_of(source: &Branch) -> Result<Branch, EngineError> {
+    let name = format!("promote/{source}");
+    Branch::parse(&name).map_err(|error| EngineError::Impossible {
+        what: format!("no branch can be called {name}: {error}"),
+        hint: "use a shorter name for the branch".to_owned(),
+    })
+}
