@@ -4,6 +4,7 @@
 //! its arguments, whose comments are its help, and one function that gives a `Reply`.
 
 mod approve;
+mod branches;
 mod claim;
 mod conflicts;
 mod demo;
@@ -83,6 +84,7 @@ enum Verb {
     Approve(approve::Args),
     Revert(revert::Args),
     Promote(promote::Args),
+    Branches(branches::Args),
     MergeTrain(merge_train::Args),
     Verdict(verdict::Args),
     Lock(locks::LockArgs),
@@ -111,7 +113,7 @@ impl Verb {
     fn writes(&self) -> bool {
         match self {
             Verb::List(_) | Verb::Ready(_) | Verb::Show(_) | Verb::Locks(_) | Verb::Status(_) | Verb::Log(_) => false,
-            Verb::Conflicts(_) | Verb::Independent(_) => false,
+            Verb::Conflicts(_) | Verb::Independent(_) | Verb::Branches(_) => false,
             Verb::Doctor(_) | Verb::Memory(_) | Verb::Worktree(_) | Verb::Demo(_) => false,
             Verb::Completions(_) | Verb::Man(_) => false,
             Verb::Team(verb) => verb.writes(),
@@ -181,6 +183,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Approve(args) => approve::run(&args, &context),
         Verb::Revert(args) => revert::run(&args, &context),
         Verb::Promote(args) => promote::run(&args, &context),
+        Verb::Branches(args) => branches::run(&args, &context),
         Verb::MergeTrain(args) => merge_train::run(&args, &context),
         Verb::Verdict(args) => verdict::run(&args, &context),
         Verb::Lock(args) => locks::lock(&args, &context),

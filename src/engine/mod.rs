@@ -4,6 +4,7 @@
 //! drives the same code. Must not print, read a clock, or know gix.
 
 mod board;
+pub mod branches;
 pub mod doctor;
 mod error;
 mod gc;

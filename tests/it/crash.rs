@@ -90,6 +90,7 @@ const SUBMISSIONS: &[Verb] = &[
 
 const REVERT: &[Verb] = &[verb(&["revert", "one"]), verb(&["merge-train", "--once"])];
 const PROMOTE: &[Verb] = &[verb(&["promote", "team"]), verb(&["merge-train", "--once"])];
+const SWEEP: &[Verb] = &[verb(&["branches", "--sweep"])];
 const PASS: &[Verb] = &[verb(&["merge-train", "--once"])];
 const SUBMIT_AND_PASS: &[Verb] = &[verb_at("one", &["submit"]), verb(&["merge-train", "--once"])];
 const VERDICT: &[Verb] = &[
@@ -254,6 +255,19 @@ fn of_promoting_what_landed_below() {
         scene.branch("team", "one");
     });
     prepared.expect("files can always be had").sweep(PROMOTE);
+}
+
+#[test]
+fn of_sweeping_branches() {
+    let prepared = Scene::new(Setting::Files, NO_CHECK, |scene| {
+        scene.ok(&["init"]);
+        for name in ["one", "two"] {
+            scene.branch(name, name);
+            scene.ok(&["submit", "--branch", name]);
+        }
+        scene.ok(&["merge-train"]);
+    });
+    prepared.expect("files can always be had").sweep(SWEEP);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod branches;
 mod claims;
 mod combining;
 mod contract;

@@ -47,7 +47,7 @@ macro_rules! snapshots {
 }
 
 snapshots! {
-    add approve block cancel claim completions conflicts demo doctor done edit fail gc help independent init list lock
+    add approve block branches cancel claim completions conflicts demo doctor done edit fail gc help independent init list lock
     locks log man memory merge_train promote ready release renew reopen revert show status submit team unblock unlock
     verdict worktree
 }

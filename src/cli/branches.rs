@@ -1,0 +1,72 @@
+//! `git scrum branches`
+
+use serde_json::json;
+
+use super::errors::CliError;
+use super::output::Reply;
+use super::{Context, view};
+use crate::domain::{Branch, ObjectId, TaskId};
+use crate::engine::branches::{Fate, Known};
+use crate::record::names::CANDIDATES;
+
+/// Show which branches nobody needs any more, and remove those that have landed
+#[derive(clap::Args)]
+pub struct Args {
+    /// Remove the branches at the remote of which all has landed
+    #[arg(long)]
+    sweep: bool,
+    /// Show those that are in use, too
+    #[arg(long)]
+    all: bool,
+}
+
+pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
+    let session = &context.session;
+    let refs = session.code_truth_refs();
+    let listed = refs.list("refs/heads/")?;
+    let branches = listed.iter().filter(|(name, _)| !name.starts_with(CANDIDATES)).filter_map(|(name, id)| {
+        Some((Branch::parse(name.strip_prefix("refs/heads/")?).ok()?, ObjectId::parse(id).ok()?))
+    });
+    let template = session.settings()?.tasks.branch.clone();
+    let known = context.board()?.fates(branches.collect(), |branch| task_of(branch, &template))?;
+    let landed = known.iter().filter(|known| known.fate == Fate::Landed);
+    let named: Vec<(String, String)> =
+        landed.map(|known| (format!("refs/heads/{}", known.branch), known.head.as_str().to_owned())).collect();
+    // Each only as long as it is what was looked at.
+    let left = if args.sweep { refs.remove(&named)? } else { Vec::new() };
+    let swept = |known: &Known| {
+        args.sweep && known.fate == Fate::Landed && !left.contains(&format!("refs/heads/{}", known.branch))
+    };
+    let shown: Vec<&Known> = known.iter().filter(|known| args.all || known.fate.is_stale()).collect();
+    let mut text = String::new();
+    for known in &shown {
+        let to = known.target.as_ref().map(|target| format!(" ({target})")).unwrap_or_default();
+        let swept = if swept(known) { ", removed" } else { "" };
+        text.push_str(&format!("{:<9} {}{to}{swept}\n", known.fate.as_str(), known.branch));
+    }
+    if shown.is_empty() {
+        text.push_str("No branch that the board knows is idle.\n");
+    } else if !args.sweep && !named.is_empty() {
+        text.push_str(&format!("{} landed: git scrum branches --sweep removes them\n", named.len()));
+    }
+    let branches = shown.iter().map(|known| {
+        json!({
+            "branch": known.branch.as_str(), "head": known.head.as_str(), "state": known.fate.as_str(),
+            "target": known.target.as_ref().map(Branch::as_str), "task": known.task.as_ref().map(TaskId::as_str),
+            "removed": swept(known),
+        })
+    });
+    Ok(Reply::new(json!({ "branches": branches.collect::<Vec<_>>() }), view::clean(&text)))
+}
+
+/// The task that a branch is named after, by the template for the branches of claims. What follows a dot says which
+/// claim of the task it was.
+fn task_of(branch: &Branch, template: &str) -> Option<TaskId> {
+    let (before, after) = template.split_once("{id}")?;
+    // A team has a name of its own, so only what stands before the id and after it is known.
+    let before = before.split_once("{team}").map_or(before, |(_, rest)| rest);
+    let start = branch.as_str().rfind(before)? + before.len();
+    let rest = &branch.as_str()[start..];
+    let id = if after.is_empty() { rest } else { rest.split(after).next()? };
+    TaskId::parse(id.split('.').next()?).ok()
+}

@@ -1,0 +1,82 @@
+//! Which branches nobody needs any more: those of which all has landed may go, and no other.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::scrum::{World, path};
+use crate::support::RemoteKind;
+
+fn states(world: &World, clone: &Path, args: &[&str]) -> BTreeMap<String, String> {
+    let shown = world.ok(clone, args);
+    let branches = shown["branches"].as_array().expect("a list").iter();
+    let word = |value: &serde_json::Value| value.as_str().expect("a word").to_owned();
+    branches.map(|branch| (word(&branch["branch"]), word(&branch["state"]))).collect()
+}
+
+fn push(world: &World, clone: &Path, name: &str) {
+    let git = |args: &[&str]| world.sandbox.git(clone, args);
+    git(&["checkout", "-q", "-B", name, "origin/main"]);
+    world.sandbox.commit_file(clone, name, name, name);
+    git(&["push", "-q", "origin", name]);
+}
+
+#[test]
+fn only_what_has_landed_as_it_is_may_go() {
+    let config = "[train]\ncheck = [\"sh\", \"-c\", \"! ls | grep -q bad\"]\nmethod = \"squash\"\nbatch = 1\n";
+    let world = World::with_config(RemoteKind::File, config).expect("a file remote");
+    let clone = world.clone_with_board("a");
+    for name in ["good", "grown", "bad", "waiting", "unknown"] {
+        push(&world, &clone, name);
+    }
+    for name in ["good", "grown", "bad"] {
+        world.ok(&clone, &["submit", "--branch", name]);
+    }
+    for id in ["1", "2", "3"] {
+        world.ok(&clone, &["add", "Work", "--id", id]);
+        let claim = world.ok(&clone, &["claim", id, "--worktree"]);
+        let worktree = path(&claim["claims"][0]["worktree"]);
+        world.commit(&worktree, &format!("file{id}"), id);
+        world.sandbox.git(&worktree, &["push", "-q", "origin", &format!("ai-feature/issue-{id}")]);
+    }
+    world.ok(&clone, &["submit", "1"]);
+    world.ok(&clone, &["merge-train"]);
+    world.ok(&clone, &["done", "2"]);
+    world.ok(&clone, &["submit", "--branch", "waiting"]);
+    world.sandbox.git(&clone, &["checkout", "-q", "grown"]);
+    world.sandbox.commit_file(&clone, "more", "more", "More");
+    world.sandbox.git(&clone, &["push", "-q", "origin", "grown"]);
+
+    let all = [
+        ("ai-feature/issue-1", "landed"),
+        ("ai-feature/issue-2", "over"),
+        ("ai-feature/issue-3", "claimed"),
+        ("bad", "ejected"),
+        ("good", "landed"),
+        ("grown", "grown"),
+        ("waiting", "in-train"),
+    ];
+    let named = |which: &dyn Fn(&str) -> bool| {
+        let chosen = all.iter().filter(|(_, state)| which(state));
+        chosen.map(|(name, state)| ((*name).to_owned(), (*state).to_owned())).collect::<BTreeMap<_, _>>()
+    };
+    assert_eq!(states(&world, &clone, &["branches", "--all"]), named(&|_| true));
+    let stale = named(&|state| !matches!(state, "claimed" | "in-train"));
+    assert_eq!(states(&world, &clone, &["branches"]), stale);
+    let before = world.sandbox.git(world.remote().bare(), &["for-each-ref", "refs/heads"]);
+    assert_eq!(states(&world, &clone, &["branches"]), stale);
+    assert_eq!(before, world.sandbox.git(world.remote().bare(), &["for-each-ref", "refs/heads"]));
+
+    world.ok(&clone, &["branches", "--sweep"]);
+    let gone = |name: &&str| !is_there(&world, name);
+    assert_eq!(
+        all.map(|(name, _)| name).iter().copied().filter(gone).collect::<Vec<_>>(),
+        ["ai-feature/issue-1", "good"]
+    );
+    assert!(is_there(&world, "unknown"), "the board does not know it");
+    assert_eq!(states(&world, &clone, &["branches"]), named(&|state| matches!(state, "over" | "ejected" | "grown")));
+}
+
+fn is_there(world: &World, branch: &str) -> bool {
+    let listed = world.sandbox.git(world.remote().bare(), &["for-each-ref", "--format=%(refname:short)", "refs/heads"]);
+    listed.lines().any(|name| name == branch)
+}
