@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
+use crate::domain::lanes::Lanes;
 use crate::domain::planner::{BatchPolicy, Method, TrainPolicy, WindowPolicy};
 use crate::domain::train::CHECKS_MAX;
 use crate::domain::{Branch, CheckName, Pattern, Seconds};
@@ -251,6 +252,8 @@ pub struct TrainSettings {
     pub approvals: u32,
     /// What a landed car looks like in the history.
     pub method: Method,
+    /// Parts of the repository that cannot affect each other, by name, each with the patterns of its paths.
+    pub lanes: BTreeMap<String, Vec<String>>,
     /// How long a check may take, and how long a verdict from outside is waited for.
     pub timeout: Seconds,
     /// How long the holder of an ejected car's task has to rework it.
@@ -276,6 +279,7 @@ impl Default for TrainSettings {
             breaker: 0,
             approvals: 0,
             method: Method::Merge,
+            lanes: BTreeMap::new(),
             timeout: Seconds(30 * 60),
             rework: Seconds(2 * 3600),
             interval: Seconds(30),
@@ -303,8 +307,19 @@ impl Default for CheckSettings {
 }
 
 impl TrainSettings {
-    /// Whether the settings of the checks make sense together.
+    /// The lanes.
+    pub fn lanes(&self) -> Lanes {
+        let lane = |(name, patterns): (&String, &Vec<String>)| {
+            (name.clone(), patterns.iter().filter_map(|text| Pattern::parse(text).ok()).collect())
+        };
+        Lanes(self.lanes.iter().map(lane).collect())
+    }
+
+    /// Whether the settings of lanes and checks make sense together.
     fn checked(&self) -> Result<(), ConfigError> {
+        for pattern in self.lanes.values().flatten() {
+            Pattern::parse(pattern).map_err(|error| bad("train.lanes", error))?;
+        }
         let wrong = |what: String| Err(bad("train.checks", what));
         if self.checks.is_empty() {
             return Ok(());

@@ -456,6 +456,7 @@ impl Session {
             target: target.clone(),
             policy: settings.train.policy(),
             method: settings.train.method,
+            lanes: settings.train.lanes(),
             checks: checks_of(&settings.train),
             rework_lease: settings.train.rework,
             retries_max: settings.tasks.retries_max,

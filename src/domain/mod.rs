@@ -12,6 +12,7 @@ pub mod holds;
 pub mod id;
 pub mod independence;
 pub mod invariants;
+pub mod lanes;
 pub mod memory;
 pub mod pattern;
 pub mod planner;

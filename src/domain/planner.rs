@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use super::command::EjectCause;
 use super::holds::held_back;
+use super::lanes::{Affected, parts};
 use super::{Batch, Car, CarId, ObjectId, Run, Seconds, Timestamp, Train, Verdict};
 use line::{Wanted, speculate};
 
@@ -41,6 +42,11 @@ pub struct Observation {
     pub candidates: BTreeMap<Vec<CarId>, Candidate>,
     /// What is known of trees, of candidates and of batches, for the check that is configured now.
     pub verdicts: BTreeMap<ObjectId, Verdict>,
+    /// What each car affects; a car that is not here affects everything.
+    pub affected: BTreeMap<CarId, Affected>,
+    /// Trees of candidates, each with a tree that its cars were tested in: the two differ only where the cars affect
+    /// nothing.
+    pub same_as: BTreeMap<ObjectId, ObjectId>,
     /// What time it is.
     pub now: Timestamp,
 }
@@ -270,13 +276,58 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
     }
     let held = held_back(train, cars, policy.approvals);
     let going: Vec<Car> = cars.iter().filter(|car| !held.contains_key(&car.id)).cloned().collect();
-    match speculate(train, &going, seen, policy) {
+    match in_lanes(train, &going, seen, policy) {
         Ok((mut actions, batches)) => {
             actions.extend(held.into_iter().map(|(car, reason)| Action::Wait { car: car.clone(), reason }));
             Plan { actions, batches: Some(batches), wanted: None }
         }
         Err(Wanted(cars)) => Plan { wanted: Some(cars), ..Plan::default() },
     }
+}
+
+/// Plans each part of the cars that can affect no other one as if it were a train of its own, with the runs that are
+/// left by those before it.
+fn in_lanes(
+    train: &Train,
+    cars: &[Car],
+    seen: &Observation,
+    policy: &TrainPolicy,
+) -> Result<(Vec<Action>, Vec<Batch>), Wanted> {
+    let parts = parts(&in_order(cars), &seen.affected);
+    if parts.len() < 2 {
+        return speculate(train, cars, seen, policy);
+    }
+    let (mut actions, mut batches) = (Vec::new(), Vec::new());
+    let mut runs = train.runs.clone();
+    let last = parts.len() - 1;
+    for (nth, part) in parts.into_iter().enumerate() {
+        let is_its = |run: &Run| nth == last || run.cars.iter().any(|id| part.iter().any(|car| car.id == *id));
+        let (its, others): (Vec<Run>, Vec<Run>) = runs.into_iter().partition(is_its);
+        runs = others;
+        let part: Vec<Car> = part.into_iter().cloned().collect();
+        let alone = Train { runs: its, ..train.clone() };
+        let (planned, grouped) = speculate(&alone, &part, seen, policy)?;
+        actions.extend(planned);
+        batches.extend(grouped);
+    }
+    let cancelled = actions.iter().filter(|action| matches!(action, Action::CancelRun { .. })).count();
+    let mut free = match policy.slots {
+        0 => usize::MAX,
+        slots => (slots as usize).saturating_sub(train.runs.len() - cancelled),
+    };
+    let allowed = |action: Action| match action {
+        Action::StartRun { cars, ahead, .. } if free == 0 => {
+            let reason = "no more runs at once, and other lanes go first";
+            let waits = cars.into_iter().skip(ahead).map(|car| Action::Wait { car, reason: reason.to_owned() });
+            waits.collect()
+        }
+        start @ Action::StartRun { .. } => {
+            free -= 1;
+            vec![start]
+        }
+        other => vec![other],
+    };
+    Ok((actions.into_iter().flat_map(allowed).collect(), batches))
 }
 
 /// Cars in the order in which they land: those that were put first, the most urgent, then by position; but each after

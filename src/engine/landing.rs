@@ -8,10 +8,11 @@ use super::error::EngineError;
 use super::journal::Journal;
 use super::pass::{Account, Now, Pass, PassEvent, published};
 use super::ports::{Checks, Code, Host};
+use super::runs::Said;
 use crate::domain::command::EjectCause;
 use crate::domain::planner::{Action, Candidate, halves};
 use crate::domain::train::Landing;
-use crate::domain::{Batch, CarId, Command, ObjectId, Train, Verdict};
+use crate::domain::{Batch, CarId, Command, ObjectId, Train, Verdict, VerdictRecord};
 use crate::ledger::{Outcome as Published, RefUpdate, Store};
 use crate::planted::{self, Bug};
 
@@ -35,6 +36,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         account: &mut Account<'_>,
     ) -> Result<(), EngineError> {
         let (target, Landing { from, to, .. }) = (&self.settings.target, landing);
+        self.vouch(tree, to, now)?;
         let command = self.landed(landing, tree, now.train);
         let also = if from == to { Vec::new() } else { vec![self.target_update(from, to)] };
         if let (true, Some(tip)) = (planted::is(Bug::BoardIsUnchangedGuard), self.engine.store.cached()?) {
@@ -72,6 +74,27 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             }
             Err(error) => Err(error),
         }
+    }
+
+    /// Records that a tree passed which was not tested, but differs from one that did only in other lanes.
+    fn vouch(&self, tree: Option<&ObjectId>, commit: &ObjectId, now: &Now<'_>) -> Result<(), EngineError> {
+        let Some((tree, tested)) = tree.and_then(|tree| Some((tree, now.seen.same_as.get(tree)?))) else {
+            return Ok(());
+        };
+        let record = VerdictRecord {
+            tree: tree.clone(),
+            commit: commit.clone(),
+            verdict: Verdict::Pass,
+            check: self.settings.check_name(),
+            at: self.engine.host.now(),
+            by: self.engine.who.clone(),
+            took: None,
+            url: None,
+            output: format!("tree {tested} passed, from which this differs only in other lanes\n"),
+            checks: Vec::new(),
+        };
+        let said = Said { record, required: Vec::new(), asked: false };
+        self.engine.record_verdict(&self.settings.target, said, &[], self.code).map(|_| ())
     }
 
     /// That the cars have landed, as the board is told.

@@ -3,7 +3,7 @@
 //! A pass holds no state of its own: whatever it did not finish, the next pass on any host sees and goes on with. The
 //! target is moved only from the commit that was observed, only by fast-forward, only to a commit whose tree passed.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::board::{Engine, How};
 use super::error::EngineError;
@@ -12,6 +12,7 @@ use super::landing::landing_of;
 use super::ports::{Checks, Code, Host};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
+use crate::domain::lanes::{Affected, Lanes, are_apart};
 use crate::domain::planner::{Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, plan};
 use crate::domain::{
     Batch, Branch, Car, CarId, CheckName, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Train, Verdict,
@@ -33,6 +34,8 @@ pub struct PassSettings {
     pub policy: TrainPolicy,
     /// What a landed car looks like in the history.
     pub method: Method,
+    /// Parts of the repository that cannot affect each other.
+    pub lanes: Lanes,
     /// The checks that candidates have to pass; none: everything that merges may land.
     pub checks: Vec<Check>,
     /// How long the holder of an ejected car's task has to rework it.
@@ -295,6 +298,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             stale: Default::default(),
             candidates: BTreeMap::new(),
             verdicts: BTreeMap::new(),
+            affected: BTreeMap::new(),
+            same_as: BTreeMap::new(),
             now: self.engine.host.now(),
         };
         for car in cars {
@@ -303,6 +308,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             }
             if self.code.contains(&seen.base, &car.commit)? {
                 seen.on_target.insert(car.id.clone());
+            } else if !self.settings.lanes.is_empty()
+                && let Some(paths) = self.code.changed_since(&seen.base, &car.commit)?
+            {
+                let affected = self.settings.lanes.affected(paths.iter().map(String::as_str));
+                seen.affected.insert(car.id.clone(), affected);
             }
         }
         self.engine.read(false, |board| {
@@ -338,6 +348,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                     let car = cars.iter().find(|car| car.id == prefix[count - 1]);
                     let car = car.expect("BUG: the plan wants a candidate of a car that is not in the train");
                     let candidate = self.build(&base, car, seen)?;
+                    self.carry_over(&candidate, prefix, car, train, seen)?;
                     seen.candidates.insert(prefix.to_vec(), candidate);
                 }
                 match &seen.candidates[prefix] {
@@ -360,6 +371,40 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             }
         }
         Ok(candidate)
+    }
+
+    /// Finds what cars were tested in, where their candidate has not been tested but differs from that only in lanes
+    /// which they do not affect.
+    fn carry_over(
+        &self,
+        candidate: &Candidate,
+        cars: &[CarId],
+        last: &Car,
+        train: &Train,
+        seen: &mut Observation,
+    ) -> Result<(), EngineError> {
+        let Candidate::Clean { tree, .. } = candidate else { return Ok(()) };
+        if self.settings.lanes.is_empty() || seen.verdicts.contains_key(tree) {
+            return Ok(());
+        }
+        let affected: Affected = cars.iter().try_fold(BTreeSet::new(), |mut all, id| {
+            all.extend(seen.affected.get(id)?.as_ref()?.iter().cloned());
+            Some(all)
+        });
+        let run = train.runs.iter().find(|run| run.cars == cars).map(|run| &run.tree);
+        for tested in [run, last.tested_tree.as_ref()].into_iter().flatten().filter(|tested| *tested != tree) {
+            let differs = self.code.differences(tested, tree)?;
+            if !are_apart(&affected, &self.settings.lanes.affected(differs.iter().map(String::as_str))) {
+                continue;
+            }
+            seen.same_as.insert(tree.clone(), tested.clone());
+            let known = self.engine.read(false, |board| Ok(board.verdict(tested)?))?;
+            if let Some(known) = self.known(known) {
+                seen.verdicts.insert(tree.clone(), known);
+            }
+            return Ok(());
+        }
+        Ok(())
     }
 
     /// Performs what was planned, up to the first action after which everything has to be seen anew.

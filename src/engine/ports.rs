@@ -30,6 +30,10 @@ pub trait Code {
     /// Puts the car on `base` in the way of `method`, by git's own merge: into commits that are the same wherever they
     /// are built.
     fn candidate(&self, base: &ObjectId, car: &Car, method: Method) -> Result<Candidate, Fault>;
+    /// The paths in which two trees differ.
+    fn differences(&self, one: &ObjectId, other: &ObjectId) -> Result<Vec<String>, Fault>;
+    /// The paths that `commit` changed since it parted from `base`; `None` where they have not parted at one place.
+    fn changed_since(&self, base: &ObjectId, commit: &ObjectId) -> Result<Option<Vec<String>>, Fault>;
     /// A commit on `tip` that takes back what came between two commits, the older one first.
     fn undo(
         &self,

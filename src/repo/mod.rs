@@ -170,6 +170,21 @@ impl Code for GitCode {
         }
     }
 
+    fn differences(&self, one: &ObjectId, other: &ObjectId) -> Result<Vec<String>, Fault> {
+        let args = ["diff-tree", "-r", "--no-renames", "--name-only", "-z", one.as_str(), other.as_str(), "--"];
+        let listed = self.git.run(&args).map_err(|error| git_fault("comparing trees", error))?;
+        Ok(listed.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
+    }
+
+    fn changed_since(&self, base: &ObjectId, commit: &ObjectId) -> Result<Option<Vec<String>>, Fault> {
+        let output = self.git.output(["merge-base", "--all", base.as_str(), commit.as_str()]);
+        let parted = output.map_err(|error| git_fault("comparing commits", error))?.stdout_text();
+        match parted.lines().collect::<Vec<_>>()[..] {
+            [parted] => self.differences(&parse(parted)?, commit).map(Some),
+            _ => Ok(None),
+        }
+    }
+
     fn undo(
         &self,
         tip: &ObjectId,

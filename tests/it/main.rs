@@ -33,6 +33,7 @@ mod train_batches;
 mod train_checks;
 mod train_controls;
 mod train_flakes;
+mod train_lanes;
 mod train_methods;
 mod train_together;
 mod verify;

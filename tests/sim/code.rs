@@ -56,6 +56,14 @@ impl Code for SimCode<'_> {
         Ok(self.0.world.commits.borrow_mut().merge(base, &car.commit, &format!("land {}", car.id)))
     }
 
+    fn differences(&self, _: &ObjectId, _: &ObjectId) -> Result<Vec<String>, Fault> {
+        unreachable!("the trains of the simulator have no lanes")
+    }
+
+    fn changed_since(&self, _: &ObjectId, _: &ObjectId) -> Result<Option<Vec<String>>, Fault> {
+        unreachable!("the trains of the simulator have no lanes")
+    }
+
     fn undo(
         &self,
         tip: &ObjectId,

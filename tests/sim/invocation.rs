@@ -1,6 +1,7 @@
 //! One invocation of the program: what somebody wants, done by the engine's own code, and what they are told.
 
 use git_scrum::domain::board::Board;
+use git_scrum::domain::lanes::Lanes;
 use git_scrum::domain::planner::{Method, TrainPolicy};
 use git_scrum::domain::{
     Branch, CarId, Command, Fence, Grant, ObjectId, Outcome, Seconds, TaskId, TaskState, Verdict, VerdictRecord,
@@ -376,6 +377,7 @@ impl<'p> Invocation<'p> {
                 breaker: 0,
             },
             method: Method::Merge,
+            lanes: Lanes::default(),
             checks: vec![Check {
                 name: None,
                 run: vec!["check".to_owned()],

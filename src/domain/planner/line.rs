@@ -453,7 +453,8 @@ impl<'a> Speculation<'a> {
             _ if cause == EjectCause::Failed => Standing::Failed(format!("{what}, with {} ahead of it", named(stem))),
             _ => Standing::StepAside(format!("{what}, with {} ahead of it", named(stem))),
         };
-        let same = |run: &&Run| run.commit == tested.commit || run.tree == tested.tree;
+        let same_as = seen.same_as.get(&tested.tree);
+        let same = |run: &&Run| run.commit == tested.commit || run.tree == tested.tree || Some(&run.tree) == same_as;
         let run = train.runs.iter().find(same).filter(|_| self.policy.external);
         let inconclusive = batch.cars.iter().map(|id| self.car(id).inconclusive).min().unwrap_or(0);
         Ok(match (seen.verdicts.get(&tested.tree), run) {

@@ -119,6 +119,8 @@ impl Ours {
             stale: Default::default(),
             candidates: BTreeMap::new(),
             verdicts: BTreeMap::new(),
+            affected: BTreeMap::new(),
+            same_as: BTreeMap::new(),
             now: Timestamp::from_secs(0),
         };
         for tree in train.batches.iter().filter_map(|batch| batch.tree.as_ref()) {

@@ -41,6 +41,8 @@ impl World {
             stale: BTreeSet::new(),
             candidates: BTreeMap::new(),
             verdicts: BTreeMap::new(),
+            affected: BTreeMap::new(),
+            same_as: BTreeMap::new(),
             now: self.now,
         };
         let window = WindowPolicy { start: 20, min: 3, max: 100 };

@@ -1,0 +1,102 @@
+//! Lanes: cars that cannot affect each other are tested and land independently.
+
+use crate::train::{Yard, done, reason};
+
+const LANES: &str =
+    "[train.lanes]\ndocs = [\"docs/**\"]\nweb = [\"web/**\", \"api/**\"]\nserver = [\"server/**\", \"api/**\"]\n";
+
+/// Submits branches, each with a file in a directory: `docs/A`.
+fn submit(yard: &Yard, files: &str) {
+    for file in files.split(' ') {
+        let name = file.rsplit('/').next().expect("a name");
+        yard.push(name, file, file);
+        yard.world.ok(&yard.clone, &["submit", "--branch", name]);
+    }
+}
+
+#[test]
+fn cars_of_different_lanes_do_not_wait_for_each_other_and_are_tested_once() {
+    let mut yard = Yard::new(LANES);
+    submit(&yard, "docs/A web/B web/C");
+    yard.tick();
+    assert_eq!(yard.started, ["docs/A", "web/B", "web/B web/C"]);
+    assert_eq!(yard.hear("pass", "web/B"), ["land B"]);
+    assert_eq!(yard.hear("pass", "docs/A"), ["land A"], "tested before B landed");
+    assert_eq!(yard.hear("pass", "web/B web/C"), ["land C"]);
+    assert_eq!(yard.started.len(), 3, "{:?}", yard.started);
+    assert!(yard.cancelled.is_empty(), "{:?}", yard.cancelled);
+    let files = yard.world.landed_files();
+    for file in ["docs/A", "web/B", "web/C"] {
+        assert!(files.contains(&file.to_owned()), "{files:?}");
+    }
+    let shown = yard.world.ok(&yard.clone, &["show", "A"]);
+    let why = shown["check"]["output"].as_str().expect("text");
+    assert!(why.contains("from which this differs only in other lanes"), "{shown:#}");
+    assert_eq!(done(&yard.tick()), [""; 0]);
+}
+
+#[test]
+fn what_fails_in_one_lane_disturbs_no_other() {
+    let mut yard = Yard::new(LANES);
+    submit(&yard, "docs/A web/B server/C");
+    yard.tick();
+    assert_eq!(yard.hear("fail", "docs/A"), ["eject A"]);
+    assert_eq!(yard.hear("pass", "server/C"), ["land C"]);
+    assert_eq!(yard.hear("fail", "web/B"), ["eject B"], "by itself, on the target as it was");
+    assert_eq!(yard.started, ["docs/A", "web/B", "server/C"]);
+    assert_eq!(yard.landed(), ["C"]);
+}
+
+/// A car of two lanes, or of none, stands behind all that it may affect.
+#[test]
+fn in_doubt_it_is_the_same_lane() {
+    for (file, behind) in [("api/C", "web/B"), ("Makefile", "docs/A web/B")] {
+        let mut yard = Yard::new(LANES);
+        submit(&yard, "docs/A web/B");
+        submit(&yard, file);
+        yard.tick();
+        let with = |behind: &str| {
+            let mut files: Vec<&str> = behind.split(' ').chain([file]).collect();
+            files.sort();
+            files.join(" ")
+        };
+        assert!(yard.started.contains(&with(behind)), "{file}: {:?}", yard.started);
+        assert_eq!(yard.started.contains(&"web/B".to_owned()), file == "api/C", "{:?}", yard.started);
+    }
+}
+
+/// What lands past the train in the same lane makes a test worthless; in another lane it does not.
+#[test]
+fn a_push_past_the_train_costs_only_its_own_lane_a_test() {
+    let mut yard = Yard::new(LANES);
+    submit(&yard, "docs/A web/B");
+    yard.tick();
+    yard.push("outside", "web/X", "X");
+    yard.world.sandbox.git(&yard.clone, &["push", "-q", "origin", "outside:main"]);
+    yard.tick();
+    assert_eq!(yard.cancelled, ["web/B"]);
+    assert_eq!(yard.started, ["docs/A", "web/B", "web/B web/X"]);
+    assert_eq!(yard.hear("pass", "docs/A"), ["land A"]);
+    assert_eq!(yard.hear("pass", "web/B web/X"), ["land B"]);
+}
+
+#[test]
+fn lanes_share_the_runs_that_there_are() {
+    let mut yard = Yard::new(&format!("slots = 1\nbatch = 1\n{LANES}"));
+    submit(&yard, "docs/A web/B");
+    let pass = yard.tick();
+    assert_eq!(yard.started, ["docs/A"]);
+    assert!(reason(&pass, "B").contains("other lanes go first"), "{pass:#}");
+    assert_eq!(yard.hear("pass", "docs/A"), ["land A"]);
+    assert_eq!(yard.hear("pass", "docs/A web/B"), ["land B"]);
+}
+
+#[test]
+fn cars_that_need_each_other_are_in_one_lane() {
+    let mut yard = Yard::new(LANES);
+    submit(&yard, "docs/A");
+    yard.push("B", "web/B", "B");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "B", "--after", "A"]);
+    yard.tick();
+    assert_eq!(yard.started, ["docs/A", "docs/A web/B"]);
+}
