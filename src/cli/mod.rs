@@ -22,6 +22,7 @@ mod output;
 mod renew;
 mod revert;
 mod show;
+mod simulate;
 mod status;
 mod submit;
 mod tasks;
@@ -113,6 +114,7 @@ impl Verb {
             Verb::Doctor(_) | Verb::Memory(_) | Verb::Worktree(_) | Verb::Demo(_) => false,
             Verb::Completions(_) | Verb::Man(_) => false,
             Verb::Team(verb) => verb.writes(),
+            Verb::MergeTrain(args) => args.writes(),
             _ => true,
         }
     }

@@ -19,6 +19,7 @@ mod revert;
 mod runs;
 mod submit;
 mod verify;
+mod whatif;
 
 pub use board::{Asked, Engine};
 pub use error::EngineError;
@@ -30,3 +31,4 @@ pub use pass::{Pass, PassEvent, PassReport, PassSettings};
 pub use revert::Reverted;
 pub use submit::{SubmitRequest, Submitted};
 pub use verify::{Astray, Beginning, Verified, verify};
+pub use whatif::train_history;

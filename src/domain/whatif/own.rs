@@ -18,6 +18,9 @@ pub struct OwnTrain {
     policy: TrainPolicy,
     board: MemoryBoard,
     operations: u64,
+    /// Everything that was asked of the board, as its history would have it.
+    #[cfg(test)]
+    pub(super) recorded: Vec<(Operation, Outcome)>,
     submitted: usize,
     /// Every tree that was ever built, with the number that its object ids are made of.
     trees: BTreeMap<Tree, u64>,
@@ -33,6 +36,8 @@ impl OwnTrain {
             policy,
             board: MemoryBoard::default(),
             operations: 0,
+            #[cfg(test)]
+            recorded: Vec::new(),
             submitted: 0,
             trees: BTreeMap::new(),
             by_id: BTreeMap::new(),
@@ -54,6 +59,8 @@ impl OwnTrain {
         let (changes, outcome) = decide(&self.board, &operation)
             .unwrap_or_else(|stop| panic!("BUG: what was planned is refused: {operation:?}: {stop:?}"));
         self.board.apply(changes);
+        #[cfg(test)]
+        self.recorded.push((operation, outcome.clone()));
         outcome
     }
 
