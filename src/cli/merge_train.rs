@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::errors::CliError;
 use super::output::Reply;
-use super::{Context, tasks, view};
+use super::{Context, simulate, tasks, view};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::planner::{Action, in_order};
@@ -65,6 +65,14 @@ enum Verb {
     },
     /// Go on
     Resume,
+    Simulate(simulate::Args),
+}
+
+impl Args {
+    /// Whether it may change the board.
+    pub(super) fn writes(&self) -> bool {
+        !matches!(self.verb, Some(Verb::Simulate(_)))
+    }
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
@@ -80,6 +88,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
             change(context, Command::Pause { target, reason: reason.clone(), below: *below }, "Paused")
         }
         Some(Verb::Resume) => change(context, Command::Resume { target }, "Resumed"),
+        Some(Verb::Simulate(args)) => simulate::run(args, context, &target),
         None if args.watch => watch(context, &target),
         None => one_pass(context, &target, args.dry_run),
     }

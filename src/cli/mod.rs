@@ -24,6 +24,7 @@ mod promote;
 mod renew;
 mod revert;
 mod show;
+mod simulate;
 mod status;
 mod submit;
 mod tasks;
@@ -117,6 +118,7 @@ impl Verb {
             Verb::Doctor(_) | Verb::Memory(_) | Verb::Worktree(_) | Verb::Demo(_) => false,
             Verb::Completions(_) | Verb::Man(_) => false,
             Verb::Team(verb) => verb.writes(),
+            Verb::MergeTrain(args) => args.writes(),
             _ => true,
         }
     }

@@ -126,16 +126,17 @@ impl<'a, B: Board> Draft<'a, B> {
     }
 
     /// Takes over what a draft on top of this one changed.
-    pub fn absorb(&mut self, mut later: Changes) {
+    pub fn absorb(&mut self, later: Changes) {
         if later.counters.is_some() {
             self.changes.counters = later.counters;
         }
-        self.changes.tasks.append(&mut later.tasks);
-        self.changes.grants.append(&mut later.grants);
-        self.changes.teams.append(&mut later.teams);
-        self.changes.trains.append(&mut later.trains);
-        self.changes.cars.append(&mut later.cars);
-        self.changes.verdicts.append(&mut later.verdicts);
+        // Not `append`, which moves all that was there already.
+        self.changes.tasks.extend(later.tasks);
+        self.changes.grants.extend(later.grants);
+        self.changes.teams.extend(later.teams);
+        self.changes.trains.extend(later.trains);
+        self.changes.cars.extend(later.cars);
+        self.changes.verdicts.extend(later.verdicts);
     }
 
     /// Sets the counters.
@@ -404,7 +405,8 @@ impl Board for MemoryBoard {
         self.view().trains()
     }
     fn open_cars(&self, target: &Branch) -> Result<Vec<Car>, Self::Fault> {
-        self.view().open_cars(target)
+        let open = self.0.cars.values().filter(|car| car.target == *target && car.state.is_open());
+        Ok(open.cloned().collect())
     }
     fn car(&self, target: &Branch, id: &CarId) -> Result<Option<Car>, Self::Fault> {
         Ok(self.0.cars.get(&(target.clone(), id.clone())).cloned())

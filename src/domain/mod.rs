@@ -22,6 +22,7 @@ pub mod task;
 pub mod team;
 pub mod time;
 pub mod train;
+pub mod whatif;
 
 pub use board::{Board, Changes, Counters, Draft};
 pub use claim::{Beats, Claim, Fence, Grant, LockMode, Overdue, PathLock};

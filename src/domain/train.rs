@@ -84,9 +84,13 @@ impl Batch {
         [first, second].map(|cars| Batch { cars: cars.to_vec(), apart, tree: None })
     }
 
-    /// Takes cars out of their batches, but those that `keep` says; what is empty then goes.
+    /// Takes cars out of their batches, but those that `keep` says; what is empty then goes. What is known of a batch
+    /// is not known of what is left of it: the car that failed may be the one that went.
     pub fn keep_cars(batches: &mut Vec<Batch>, keep: impl Fn(&CarId) -> bool) {
-        batches.iter_mut().for_each(|batch| batch.cars.retain(&keep));
+        for batch in batches.iter_mut().filter(|batch| !batch.cars.iter().all(&keep)) {
+            batch.cars.retain(&keep);
+            batch.tree = None;
+        }
         batches.retain(|batch| !batch.cars.is_empty());
     }
 }
@@ -452,3 +456,18 @@ impl VerdictRecord {
 
 /// The most of a check's output that is kept, in bytes as it is written.
 pub const OUTPUT_BYTES_MAX: usize = 24 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_left_of_a_batch_is_not_known_by_the_tree_of_the_whole() {
+        let id = |name: &str| CarId::parse(name).expect("an id");
+        let tree = |digit: &str| Some(ObjectId::parse(&digit.repeat(40)).expect("an object id"));
+        let batch = |cars: &[&str], tree| Batch { cars: cars.iter().map(|name| id(name)).collect(), apart: true, tree };
+        let mut batches = vec![batch(&["a", "b"], tree("1")), batch(&["c"], tree("2")), batch(&["d"], tree("3"))];
+        Batch::keep_cars(&mut batches, |car| *car != id("a") && *car != id("c"));
+        assert_eq!(batches, [batch(&["b"], None), batch(&["d"], tree("3"))]);
+    }
+}

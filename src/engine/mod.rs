@@ -21,6 +21,7 @@ mod revert;
 mod runs;
 mod submit;
 mod verify;
+mod whatif;
 
 pub use board::{Asked, Engine};
 pub use error::EngineError;
@@ -33,3 +34,4 @@ pub use revert::Reverted;
 pub use runs::Said;
 pub use submit::{SubmitRequest, Submitted};
 pub use verify::{Astray, Beginning, Verified, verify};
+pub use whatif::train_history;

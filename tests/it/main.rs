@@ -26,6 +26,7 @@ mod radar;
 mod records;
 mod scripts;
 mod scrum;
+mod simulate;
 mod snapshots;
 mod tour;
 mod train;

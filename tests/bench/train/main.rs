@@ -14,29 +14,44 @@
 
 #![allow(clippy::print_stdout, reason = "printing tables is the purpose of this program")]
 
-mod ours;
 mod policies;
-mod traces;
-mod world;
 
 use git_scrum::domain::Seconds;
 use git_scrum::domain::planner::{BatchPolicy, TrainPolicy, WindowPolicy};
-use ours::Ours;
-use policies::{Bors, Zuul};
-use traces::{Arrivals, Mix, Trace};
-use world::{Oracle, Policy, Totals, run};
+use git_scrum::domain::whatif::{Arrivals, Limits, Mix, OwnTrain, Policy, Totals, Trace, run};
+use policies::{Bors, Oracle, Zuul};
 
 /// Cars of a trace that is no burst.
 const STREAM_CARS: usize = 200;
 /// The fixed window of the pipeline that is compared with.
 const ZUUL_WINDOW: usize = 8;
 
-fn ours(mix: &Mix) -> Ours {
-    Ours::new(TrainPolicy {
+/// So many cars at once conflict, any two of them, with this probability.
+const CONFLICTS: (i32, f64) = (16, 0.4);
+/// What the trains of the bars may use.
+const LIMITS: Limits = Limits { slots: 8, interval: 0.0, waits: false };
+
+/// The mix of the bars.
+fn usual(arrivals: Arrivals) -> Mix {
+    let (cars, probability) = CONFLICTS;
+    let pairs = f64::from(cars * (cars - 1) / 2);
+    let conflict_rate = 1.0 - (1.0 - probability).powf(1.0 / pairs);
+    Mix { arrivals, failure_rate: 0.05, conflict_rate, flake_rate: 0.0, outside_rate: 0.0, hotfix_rate: 0.0 }
+}
+
+fn name(arrivals: Arrivals) -> String {
+    match arrivals {
+        Arrivals::Burst(cars) => format!("burst of {cars}"),
+        Arrivals::Poisson(rate) => format!("{rate} a run time"),
+    }
+}
+
+fn ours(limits: Limits) -> OwnTrain {
+    OwnTrain::new(TrainPolicy {
         external: true,
         timeout: Seconds(3600),
         window: WindowPolicy { start: 20, min: 3, max: 100 },
-        slots: mix.slots as u32,
+        slots: limits.slots as u32,
         batch: BatchPolicy { cars_max: 0, greedy: false, relaxed: true },
         approvals: 0,
         tolerate: 0,
@@ -66,56 +81,57 @@ fn main() {
     }
     let zuul = |p95_max, runs_max| Some(Bar { against: "Zuul", p95_max, runs_max });
     let bors = Some(Bar { against: "bors", p95_max: 1.0, runs_max: 1.0 });
-    let usual = Mix::usual;
-    let one_slot = |arrivals| Mix { slots: 1, ..usual(arrivals) };
+    let one_slot = Limits { slots: 1, ..LIMITS };
     let (burst, poisson) = (Arrivals::Burst, Arrivals::Poisson);
-    let mut kinds: Vec<(Mix, Option<Bar>)> = vec![
-        (usual(burst(8)), None),
-        (usual(burst(32)), zuul(0.85, 0.75)),
-        (usual(burst(100)), zuul(0.85, 0.75)),
-        (usual(poisson(0.5)), None),
-        (usual(poisson(2.0)), zuul(1.05, 1.0)),
-        (usual(poisson(8.0)), zuul(0.5, f64::INFINITY)),
-        (one_slot(burst(32)), bors),
-        (one_slot(poisson(1.0)), Some(Bar { against: "bors", p95_max: 1.0, runs_max: 1.0 })),
+    let mut kinds: Vec<(Mix, Limits, Option<Bar>)> = vec![
+        (usual(burst(8)), LIMITS, None),
+        (usual(burst(32)), LIMITS, zuul(0.85, 0.75)),
+        (usual(burst(100)), LIMITS, zuul(0.85, 0.75)),
+        (usual(poisson(0.5)), LIMITS, None),
+        (usual(poisson(2.0)), LIMITS, zuul(1.05, 1.0)),
+        (usual(poisson(8.0)), LIMITS, zuul(0.5, f64::INFINITY)),
+        (usual(burst(32)), one_slot, bors),
+        (usual(poisson(1.0)), one_slot, Some(Bar { against: "bors", p95_max: 1.0, runs_max: 1.0 })),
     ];
     if !quick {
         let burst = usual(burst(32));
         for failure_rate in [0.0, 0.02, 0.1, 0.2] {
-            kinds.push((Mix { failure_rate, ..burst }, None));
+            kinds.push((Mix { failure_rate, ..burst }, LIMITS, None));
         }
         for flake_rate in [0.01, 0.05] {
-            kinds.push((Mix { flake_rate, ..burst }, None));
+            kinds.push((Mix { flake_rate, ..burst }, LIMITS, None));
         }
         for slots in [2, 4, 16, 64] {
-            kinds.push((Mix { slots, ..burst }, None));
+            kinds.push((burst, Limits { slots, ..LIMITS }, None));
         }
         for interval in [0.1, 0.5] {
-            kinds.push((Mix { interval, ..usual(poisson(2.0)) }, None));
+            kinds.push((usual(poisson(2.0)), Limits { interval, ..LIMITS }, None));
         }
-        kinds.push((Mix { outside_rate: 0.02, hotfix_rate: 0.02, ..usual(poisson(2.0)) }, None));
-        kinds.push((Mix { outside_rate: 0.02, hotfix_rate: 0.02, ..usual(poisson(8.0)) }, None));
-        kinds.push((usual(poisson(4.0)), None));
+        kinds.push((Mix { outside_rate: 0.02, hotfix_rate: 0.02, ..usual(poisson(2.0)) }, LIMITS, None));
+        kinds.push((Mix { outside_rate: 0.02, hotfix_rate: 0.02, ..usual(poisson(8.0)) }, LIMITS, None));
+        kinds.push((usual(poisson(4.0)), LIMITS, None));
     }
-    for (mix, bar) in &kinds {
-        measure(mix, bar.as_ref(), traces);
+    for (mix, limits, bar) in &kinds {
+        measure(mix, *limits, bar.as_ref(), traces);
     }
 }
 
-fn measure(mix: &Mix, bar: Option<&Bar>, traces: u64) {
+fn measure(mix: &Mix, limits: Limits, bar: Option<&Bar>, traces: u64) {
     let cars = if let Arrivals::Burst(cars) = mix.arrivals { cars } else { STREAM_CARS };
-    let Mix { failure_rate, flake_rate, slots, interval, outside_rate, hotfix_rate, .. } = mix;
+    let Mix { failure_rate, flake_rate, outside_rate, hotfix_rate, .. } = mix;
+    let Limits { slots, interval, .. } = limits;
     println!(
         "\n{}: {failure_rate} fail, {flake_rate} flake, {slots} slots, a pass every {interval}, {outside_rate} pushed \
          past the train, {hotfix_rate} hotfixes",
-        mix.arrivals.name()
+        name(mix.arrivals)
     );
     println!("{:<8}{:>9}{:>8}{:>8}{:>8}{:>11}{:>11}", "", "landed", "P50", "P95", "P99", "runs a car", "innocents");
     let all = |make: &dyn Fn() -> Box<dyn Policy>| {
         let mut totals = Totals::default();
         for seed in 1..=traces {
-            totals.add(run(&Trace::new(mix, cars, seed), mix, seed, make().as_mut()));
+            totals.add(run(&Trace::new(mix, cars, seed), limits, seed, make().as_mut()));
         }
+        assert_eq!(totals.waiting, 0, "nothing happens any more, and cars wait");
         totals
     };
     let results: [(&str, Totals); 5] = [
@@ -123,7 +139,7 @@ fn measure(mix: &Mix, bar: Option<&Bar>, traces: u64) {
         ("bors", all(&|| Box::<Bors>::default())),
         ("Zuul", all(&|| Box::new(Zuul { window: ZUUL_WINDOW }))),
         ("oracle", all(&|| Box::new(Oracle))),
-        ("ours", all(&|| Box::new(ours(mix)))),
+        ("ours", all(&|| Box::new(ours(limits)))),
     ];
     for (name, totals) in &results {
         print!(

@@ -2,8 +2,10 @@
 
 use std::collections::{BTreeSet, VecDeque};
 
-use crate::traces::CarNo;
-use crate::world::{Policy, Tree, World};
+use git_scrum::domain::whatif::{CarNo, Policy, Tree, World};
+
+/// How long each test takes.
+const RUN: f64 = 1.0;
 
 /// Zuul's dependent pipeline with a fixed window: every car is tested behind the nearest ones ahead that have not
 /// failed. A window of one is the serial queue.
@@ -37,7 +39,7 @@ impl Policy for Zuul {
                 None => {
                     world.keep_only(&wanted);
                     for tree in wanted {
-                        world.start(tree);
+                        world.start(tree, RUN);
                     }
                     return;
                 }
@@ -58,13 +60,13 @@ pub struct Bors {
 impl Policy for Bors {
     fn pass(&mut self, world: &mut World<'_>) {
         let fresh: Vec<CarNo> = world.ordered().into_iter().filter(|car| self.seen.insert(*car)).collect();
-        let (urgent, fresh): (Vec<CarNo>, Vec<CarNo>) = fresh.into_iter().partition(|car| world.is_hotfix(*car));
+        let (urgent, fresh): (Vec<CarNo>, Vec<CarNo>) = fresh.into_iter().partition(|car| world.trace.is_hotfix(*car));
         // Different priorities never share a batch.
         for car in urgent {
             self.waiting.push_front(vec![car]);
         }
         if !fresh.is_empty() {
-            match self.waiting.back_mut().filter(|batch| !world.is_hotfix(batch[0])) {
+            match self.waiting.back_mut().filter(|batch| !world.trace.is_hotfix(batch[0])) {
                 Some(batch) => batch.extend(fresh),
                 None => self.waiting.push_back(fresh),
             }
@@ -81,11 +83,44 @@ impl Policy for Bors {
                 }
                 None => {
                     world.keep_only(std::slice::from_ref(&tree));
-                    world.start(tree);
+                    world.start(tree, RUN);
                     self.under_test = Some(batch);
                     return;
                 }
             }
+        }
+    }
+}
+
+/// Knows what is bad, and tests what is good all together, at once.
+pub struct Oracle;
+
+impl Policy for Oracle {
+    fn pass(&mut self, world: &mut World<'_>) {
+        let mut together = Vec::new();
+        for car in world.ordered() {
+            together.push(car);
+            if !world.is_good(&world.tree(&together)) {
+                together.pop();
+                // What fails together with one that may still be thrown out is looked at again.
+                if !world.is_good(&world.tree(&[car])) {
+                    world.eject(car);
+                }
+            }
+        }
+        let ready_at = |car: &CarNo| world.trace.cars[*car as usize].at + RUN;
+        // Whatever is good together is good without some of it.
+        let (ready, left): (Vec<CarNo>, Vec<CarNo>) = together.iter().partition(|car| ready_at(car) <= world.now);
+        let wake = left.iter().map(ready_at).fold(f64::INFINITY, f64::min);
+        if !ready.is_empty() {
+            world.result.runs += 1;
+            world.land_untested(&ready);
+            return self.pass(world);
+        }
+        world.running.clear();
+        if wake.is_finite() {
+            // So that it looks again.
+            world.running.push((world.tree(&left), wake));
         }
     }
 }
