@@ -32,6 +32,9 @@ pub enum Bug {
     BaseNotFound,
     /// A "no" to an operation that others may apply is not recorded.
     RefusalUnrecorded,
+    /// What a clone asked for before and was never told the outcome of is left to the others when it is told of
+    /// something else.
+    EarlierLeftOpen,
     /// Who waits in the same clone is told of a version before it is published.
     ServedTooEarly,
     /// Who waits in the same clone is told of a version whether or not it has their operation.
@@ -75,7 +78,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every one of them.
-    pub const ALL: [Bug; 29] = [
+    pub const ALL: [Bug; 30] = [
         Bug::NoNonce,
         Bug::UnknownIsApplied,
         Bug::UnknownIsLost,
@@ -86,6 +89,7 @@ impl Bug {
         Bug::FateUnasked,
         Bug::BaseNotFound,
         Bug::RefusalUnrecorded,
+        Bug::EarlierLeftOpen,
         Bug::ServedTooEarly,
         Bug::ServedWithoutOperation,
         Bug::TriedUnnoted,

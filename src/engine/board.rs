@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::error::EngineError;
-use super::intents;
+use super::intents::{self, Due};
 use super::journal::Journal;
 use super::ports::Host;
 use crate::domain::board::{Board, Changes, Draft};
@@ -212,7 +212,9 @@ fn decide_together<S: Store>(
     let mut lines: Vec<String> = Vec::new();
     let mut granted: Vec<Fence> = Vec::new();
     let mut answer = None;
-    for (operation, binding, own) in intents::in_order(operation, round) {
+    let mut moves = false;
+    let mut settles = false;
+    for Due { operation, binding, earlier, own } in intents::in_order(operation, round) {
         // Without a board there is nothing that a "no" could be recorded on.
         let binding = binding && snapshot.is_some() && !planted::is(Bug::RefusalUnrecorded);
         let ruling = ruled(rules::decide(&draft, &operation))?;
@@ -221,6 +223,10 @@ fn decide_together<S: Store>(
         let recorded = binding || !changes.is_empty();
         // Whoever is granted something looks it up in the version that granted it: there it has to be.
         let undoes = granted.iter().any(|fence| changes.grants.contains_key(fence));
+        if own && undoes && settles {
+            // Whatever else is said, what was asked here before comes first.
+            break;
+        }
         // What the others ask for may never come to pass: it is no ground for a "no".
         if own && (undoes || (!recorded && !applied.is_empty())) {
             return decide_together(snapshot, &operation, also, &Round { others: &[], ..*round });
@@ -234,15 +240,16 @@ fn decide_together<S: Store>(
                 return Ok(Decision::Answer(value));
             }
             answer = Some(value);
+            moves = !changes.is_empty();
         }
         if recorded {
             lines.push(line(&draft, &operation, &outcome, &changes)?);
             granted.extend(changes.grants.iter().filter(|(_, grant)| grant.is_some()).map(|(fence, _)| *fence));
             draft.absorb(changes);
             applied.push(Recorded { operation, outcome });
+            settles |= earlier;
         }
     }
-    let value = answer.expect("BUG: the request's own operation was not decided");
     let changes = draft.into_changes();
     // See `Engine::overdue`: what is granted from here on can only bring the end of the calm nearer.
     let granted = changes.grants.values().flatten();
@@ -253,9 +260,10 @@ fn decide_together<S: Store>(
         batch,
         lines,
         operations: applied.iter().map(|recorded| recorded.operation.id.as_str().to_owned()).collect(),
-        also: also.to_vec(),
+        // Other refs move with what is changed, not with a "no".
+        also: if moves { also.to_vec() } else { Vec::new() },
         hint: calm,
-        value,
+        value: answer,
     })
 }
 
@@ -311,6 +319,7 @@ mod tests {
             Decision::Answer(value) => (value, None),
             Decision::Commit { batch, lines, operations, value, .. } => {
                 let message = Message { lines, operations, nonce: operation.id.as_str().to_owned() };
+                let value = value.expect("nothing was asked here before");
                 (value, Some(store.write(version, &batch, &message, 0).expect("memory is writable")))
             }
         }
@@ -344,7 +353,7 @@ mod tests {
         let claim = operation(3, "b", claim);
         let payload = encode("an intent", &claim).expect("it can be written");
         let intent = Intent { id: claim.id.as_str().to_owned(), base: version.clone().expect("one"), payload };
-        let others = [Pending { intent, binding: true }];
+        let others = [Pending { intent, binding: true, earlier: false }];
         let renew = operation(4, "a", Command::Renew { task: id, fence: None, lease: None });
         let (answer, published) = decided(&store, version.as_ref(), &renew, &others);
         assert!(matches!(answer, Err(Refusal::WrongState { .. })), "{answer:?}");

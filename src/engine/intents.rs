@@ -12,13 +12,30 @@ pub(super) fn shared(operation: &Operation) -> Sharing {
     encode(WHAT, operation).map_or(Sharing::Applies, Sharing::Shared)
 }
 
-/// The request's own operation and those of others that go along, in the order in which they were asked for, as far as
-/// clocks tell; with each, whether a "no" has to be recorded, and whether it is the request's own.
-pub(super) fn in_order(own: &Operation, round: &Round<'_>) -> Vec<(Operation, bool, bool)> {
-    let mut all = vec![(own.clone(), round.binding, true)];
+/// An operation that is to be decided.
+pub(super) struct Due {
+    pub operation: Operation,
+    /// Whether a "no" has to be recorded: see [`Pending::binding`].
+    pub binding: bool,
+    /// See [`Pending::earlier`].
+    pub earlier: bool,
+    /// Whether it is the request's own.
+    pub own: bool,
+}
+
+/// The request's own operation and those of others that go along, in the order in which they were asked for: as far as
+/// this clone knows, or else as clocks tell.
+pub(super) fn in_order(own: &Operation, round: &Round<'_>) -> Vec<Due> {
+    let mut all = vec![Due { operation: own.clone(), binding: round.binding, earlier: false, own: true }];
     // What cannot be read, or was written by a later version of the program, is left to whoever can.
-    all.extend(round.others.iter().filter_map(|pending| Some((read(pending)?, pending.binding, false))));
-    all.sort_by(|(a, ..), (b, ..)| (a.at, &a.id).cmp(&(b.at, &b.id)));
+    all.extend(round.others.iter().filter_map(|pending| {
+        let &Pending { binding, earlier, .. } = pending;
+        Some(Due { operation: read(pending)?, binding, earlier, own: false })
+    }));
+    all.sort_by(|a, b| {
+        let key = |due: &Due| (!due.earlier, due.operation.at);
+        key(a).cmp(&key(b)).then_with(|| a.operation.id.cmp(&b.operation.id))
+    });
     all
 }
 

@@ -94,7 +94,7 @@ impl<S: Store, H: Host, J: Journal> Knowledge<'_, S, H, J> {
                 let batch = record::put_entries(snapshot, old.into_iter().chain([entry.clone()]))?;
                 let lines = vec![format!("memory {} {} by {}: {}", entry.kind, short(&id), self.who, entry.title)];
                 let operations = vec![id.as_str().to_owned()];
-                Ok(Decision::Commit { batch, lines, operations, also: Vec::new(), hint: None, value: Ok(entry) })
+                Ok(Decision::Commit { batch, lines, operations, also: Vec::new(), hint: None, value: Some(Ok(entry)) })
             },
             |snapshot| {
                 let found = record::find_entry(snapshot, &id)?;

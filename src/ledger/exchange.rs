@@ -60,6 +60,8 @@ pub struct Pending {
     /// Whether somebody else may apply it as well: then a "no" has to be recorded, too, or a later version could say
     /// yes to somebody who was told no.
     pub binding: bool,
+    /// Whether this clone asked for it before the request's own, which goes after it then, whatever clocks say.
+    pub earlier: bool,
 }
 
 /// How a process came to its answer.

@@ -165,7 +165,8 @@ impl GitStore {
         Ok(result)
     }
 
-    /// Remembers that this host has an offer out, so that nobody has to look for one on every push.
+    /// Holds the commit of what this host has offered last or left open, so that nobody has to look for it on every
+    /// push.
     fn offered_file(&self) -> PathBuf {
         self.state_dir.join("offered")
     }
@@ -182,14 +183,14 @@ impl GitStore {
             if !marker.exists() {
                 return Ok(None);
             }
-            failpoint::reach("forgetting an offer");
-            let _ = fs::remove_file(marker);
             None
         } else {
+            let offer = write_offer(&self.objects, &self.author, intents, at_secs)?;
             failpoint::reach("making an offer");
             // Before it is offered: an offer that nobody remembers would stay until somebody else removes it.
-            fs::write(&marker, b"").map_err(|error| Fault::io(format!("cannot write {}", marker.display()), error))?;
-            Some(write_offer(&self.objects, &self.author, intents, at_secs)?)
+            fs::write(&marker, &offer)
+                .map_err(|error| Fault::io(format!("cannot write {}", marker.display()), error))?;
+            Some(offer)
         };
         // Nobody else sets this ref, so whatever it holds may be replaced.
         Ok(Some(RefUpdate { name: hosts.own.clone(), old: None, new }))
@@ -512,7 +513,13 @@ impl Store for GitStore {
         let report = if self.contended() { push(&self.git) } else { self.watching_for_others(push) };
         let report = report.map_err(|error| Fault::io("pushing", error))?;
         self.remember_swept(settled);
-        self.judge(&updates, &report)
+        let outcome = self.judge(&updates, &report)?;
+        if outcome == Outcome::Applied && offering.intents.is_empty() && self.offered_file().exists() {
+            // Not before: a push that loses or stays unanswered has settled nothing.
+            failpoint::reach("forgetting an offer");
+            let _ = fs::remove_file(self.offered_file());
+        }
+        Ok(outcome)
     }
 
     fn offer(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
@@ -521,6 +528,16 @@ impl Store for GitStore {
             pushed.map_err(|error| Fault::io("pushing", error))?;
         }
         Ok(())
+    }
+
+    fn leave_open(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
+        self.own_offer(intents, at_secs).map(|_| ())
+    }
+
+    fn left_open(&self) -> Result<Option<Offer>, Fault> {
+        let Some(hosts) = self.hosts.get() else { return Ok(None) };
+        let commit = fs::read_to_string(self.offered_file()).ok().filter(|commit| !commit.is_empty());
+        Ok(commit.map(|commit| read_offer(&self.objects, hosts.own.clone(), commit)))
     }
 
     fn refresh_with_beats(&self) -> Result<(Option<Version>, Vec<Beat>), Fault> {

@@ -385,6 +385,17 @@ pub trait Store {
         Ok(())
     }
 
+    /// Notes in this clone what may still be applied although nobody waits for it any more, as if it were offered.
+    fn leave_open(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
+        let _ = (intents, at_secs);
+        Ok(())
+    }
+
+    /// What this clone offered or left open last, unless it has published alone since. It may be settled long ago.
+    fn left_open(&self) -> Result<Option<Offer>, Fault> {
+        Ok(None)
+    }
+
     // What follows says which hosts are alive, beside the ledger. A store that leaves it out hears of nobody.
 
     /// As [`Store::refresh`], with every heartbeat that this clone has ever heard of and still remembers.

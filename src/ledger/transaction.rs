@@ -6,7 +6,8 @@
 //!
 //! Guarantees: what `decide` last saw is what the result is based on; an operation id is applied at most once, also
 //! when an answer was lost, and whoever applies it; a "no" is never given on the strength of a stale cache, nor while
-//! somebody else might still turn it into a yes; the number of attempts is bounded.
+//! somebody else might still turn it into a yes; what somebody in this clone was told that nobody knows is settled
+//! before they are told anything else; the number of attempts is bounded.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -32,8 +33,9 @@ pub enum Decision<T> {
         also: Vec<RefUpdate>,
         /// What is kept beside the version in this clone: see [`Store::keep_hint`].
         hint: Option<u64>,
-        /// The answer.
-        value: T,
+        /// The answer. `None`: the request's own operation is not among them; it can only be decided once they are
+        /// applied.
+        value: Option<T>,
     },
     /// Nothing to write: this is the answer.
     Answer(T),
@@ -197,6 +199,9 @@ pub fn transact<S: Store, T, E>(
         offered: false,
         lost: None,
         in_doubt: None,
+        clear: None,
+        earlier: Vec::new(),
+        known_open: false,
         offers: Vec::new(),
         exposed: false,
         contended: false,
@@ -250,6 +255,13 @@ struct Run<'a, S, P: ?Sized, T> {
     lost: Option<String>,
     /// An attempt that may still arrive.
     in_doubt: Option<Doubt>,
+    /// The operation was applied in no version up to and including this one.
+    clear: Option<Version>,
+    /// What this clone offered or left open before this request: it may still happen, and nobody waits for it any more.
+    /// What has no payload is only kept from happening.
+    earlier: Vec<Intent>,
+    /// Whether the operation itself is among what was offered or left open before.
+    known_open: bool,
     /// What other hosts asked for when the truth was last asked.
     offers: Vec<Offer>,
     /// Whether somebody else may apply the operation.
@@ -277,6 +289,8 @@ struct Others {
     wants_through: bool,
     /// How many hosts wait, or did a moment ago.
     hosts: u64,
+    /// Whether something is open that this clone asked for before.
+    earlier: bool,
 }
 
 impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
@@ -290,6 +304,11 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         let resumed = searched.is_some();
         // Before anything can fail: it may have been applied already.
         self.exposed |= resumed;
+        // Our operation can only be in versions after this one.
+        self.clear = searched.flatten();
+        let left_open = self.left_open()?;
+        self.known_open = left_open.iter().any(|intent| intent.id == self.request.operation);
+        self.earlier = left_open.into_iter().filter(|intent| intent.id != self.request.operation).collect();
         let cached = self.store.cached()?;
         self.contended = self.store.contended();
         let mut fresh = self.request.fresh || cached.is_none() || resumed;
@@ -308,24 +327,22 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             self.contended = false;
             self.store.set_contended(false);
         }
-        // Our operation can only be in versions after this one.
-        let mut searched = searched.flatten();
         if resumed {
             let reason = "an earlier process was interrupted over it".to_owned();
             self.in_doubt = Some(Doubt { base: version.clone(), reason, own: false });
         }
         loop {
             let may_be_applied = (self.exposed || !self.tried.is_empty()) && !planted::is(Bug::UnknownIsLost);
-            if let (true, Some(tip)) = (may_be_applied, &version) {
-                if let Some(found) = self.find(tip, searched.as_ref())? {
-                    let value = match self.tried.iter().position(|(version, _)| *version == found) {
-                        Some(index) => self.tried.swap_remove(index).1,
-                        None => recover(&Snapshot::new(self.store, found.clone())).map_err(TransactError::Decide)?,
-                    };
-                    return Ok(self.committed(value, Some(found)));
-                }
-                searched = Some(tip.clone());
+            if let (true, Some(tip)) = (may_be_applied, &version)
+                && let Some(found) = self.find(tip)?
+            {
+                let value = match self.tried.iter().position(|(version, _)| *version == found) {
+                    Some(index) => self.tried.swap_remove(index).1,
+                    None => recover(&Snapshot::new(self.store, found.clone())).map_err(TransactError::Decide)?,
+                };
+                return Ok(self.committed(value, Some(found)));
             }
+            self.clear = version.clone().or(self.clear.take());
             // What started from a version that was left behind, and is not in the chain, never will be.
             if self.in_doubt.take_if(|doubt| doubt.base != version).is_some() {
                 self.doubtful = 0;
@@ -340,7 +357,8 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                 continue;
             }
             let snapshot = version.clone().map(|version| Snapshot::new(self.store, version));
-            let round = Round { others: &others.pending, binding: self.exposed };
+            // What was asked here before is settled by the version that comes next: there has to be one.
+            let round = Round { others: &others.pending, binding: self.exposed || others.earlier };
             match decide(snapshot.as_ref(), &round).map_err(TransactError::Decide)? {
                 Decision::Commit { batch, lines, operations, also, hint, value } => {
                     let message = Message { lines, nonce: planted::nonce(self.pace.nonce(), &operations), operations };
@@ -368,9 +386,13 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                             others.pending.iter().for_each(|pending| self.store.serve(&pending.intent.id, &new));
                         }
                         self.serve(&message.operations, &new);
+                        let Some(value) = value else {
+                            version = Some(new);
+                            continue;
+                        };
                         return Ok(self.committed(value, Some(new)));
                     }
-                    self.tried.push((new, value));
+                    self.tried.extend(value.map(|value| (new, value)));
                     self.after(outcome, version.as_ref(), &also)?;
                 }
                 // The cache may be behind: only the truth may say no.
@@ -438,13 +460,25 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                     others.wants_through |= recent.since(&intent.base)?.is_some_and(|since| since <= LET_THROUGH_AFTER);
                 } else {
                     let known = pending.entry(intent.id.clone());
-                    known.or_insert_with(|| Pending { intent: intent.clone(), binding: true }).binding = true;
+                    let new = || Pending { intent: intent.clone(), binding: true, earlier: false };
+                    known.or_insert_with(new).binding = true;
                 }
             }
             if open == 0 && age_secs > SETTLED_SECS {
                 others.settled.push(offer.clone());
             } else {
                 others.hosts += 1;
+            }
+        }
+        for intent in &self.earlier {
+            // Whoever waits for it here is told what becomes of it.
+            if pending.contains_key(&intent.id) || recent.fate(intent)? != Fate::Open {
+                continue;
+            }
+            others.earlier = true;
+            if !intent.payload.is_empty() {
+                let earlier = Pending { intent: intent.clone(), binding: true, earlier: true };
+                pending.insert(intent.id.clone(), earlier);
             }
         }
         others.pending = pending.into_values().take(TAKEN_ALONG_MAX).collect();
@@ -479,9 +513,30 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         if !self.offered {
             (self.exposed, self.offered) = (true, true);
             self.pushes += 1;
-            self.store.offer(&[own], self.request.at_secs)?;
+            self.store.offer(&self.with_earlier(own), self.request.at_secs)?;
         }
         Ok(true)
+    }
+
+    /// What this clone asked for last. Somebody may have been told that nobody knows what became of it.
+    fn left_open(&self) -> Result<Vec<Intent>, Fault> {
+        let left = match self.request.sharing {
+            _ if planted::is(Bug::EarlierLeftOpen) => None,
+            Sharing::Alone => None,
+            Sharing::Applies | Sharing::Shared(_) => self.store.left_open()?,
+        };
+        let Some(Offer { at_secs, mut intents, .. }) = left else { return Ok(Vec::new()) };
+        if self.request.at_secs.saturating_sub(at_secs) > OFFERED_SECS {
+            // The others would not do it any more, either.
+            intents.iter_mut().for_each(|intent| intent.payload.clear());
+        }
+        Ok(intents)
+    }
+
+    /// An intent together with what this clone asked for before: one offer replaces the other.
+    fn with_earlier(&self, intent: Intent) -> Vec<Intent> {
+        let wanted = self.earlier.iter().filter(|intent| !intent.payload.is_empty());
+        std::iter::once(intent).chain(wanted.cloned()).collect()
     }
 
     /// The request's own operation, which `version` and all before it have not applied, for others to apply.
@@ -493,7 +548,8 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
 
     /// Those of `operations` that other processes of this clone wait for, and nobody else knows of.
     fn taken_along<'o>(&self, others: &'o Others, operations: &[String]) -> Vec<&'o Intent> {
-        let local = others.pending.iter().map(|pending| &pending.intent).filter(|intent| {
+        let here = others.pending.iter().filter(|pending| !pending.earlier).map(|pending| &pending.intent);
+        let local = here.filter(|intent| {
             let offered = self.offers.iter().flat_map(|offer| &offer.intents);
             operations.contains(&intent.id) && !offered.into_iter().any(|i| i.id == intent.id)
         });
@@ -513,7 +569,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         }
         let mut intents: Vec<Intent> = Vec::new();
         if self.contended || self.pushes > 1 {
-            intents.extend(self.own_intent(old));
+            intents.extend(self.own_intent(old).into_iter().flat_map(|own| self.with_earlier(own)));
         }
         if !intents.is_empty() {
             self.exposed = true;
@@ -533,10 +589,10 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         }
     }
 
-    /// The version between `tip` and `until` that applied the operation.
-    fn find(&self, tip: &Version, until: Option<&Version>) -> Result<Option<Version>, Fault> {
+    /// The version that applied the operation, if one up to `tip` did.
+    fn find(&self, tip: &Version) -> Result<Option<Version>, Fault> {
         let count_max = if planted::is(Bug::SearchesTipOnly) { 1 } else { SEARCH_COMMITS_MAX };
-        let chain = checkpoint::history_to(self.store, tip, until, count_max)?;
+        let chain = checkpoint::history_to(self.store, tip, self.clear.as_ref(), count_max)?;
         let ours = |message: &str| Message::operations_in(message).any(|id| id == self.request.operation);
         Ok(chain.into_iter().find(|entry| ours(&entry.message)).map(|entry| entry.version))
     }
@@ -583,7 +639,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         let (Sharing::Applies, 2, Some(base)) = (&self.request.sharing, self.pushes, base) else { return Ok(()) };
         let wish = Intent { id: self.request.operation.to_owned(), base: base.clone(), payload: Vec::new() };
         self.pushes += 1;
-        self.store.offer(&[wish], self.request.at_secs)
+        self.store.offer(&self.with_earlier(wish), self.request.at_secs)
     }
 
     /// The answer of a transaction that has nothing to write, unless an attempt that is still on its way could yet
@@ -596,11 +652,24 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         }
     }
 
-    /// While an attempt may still arrive, or somebody else may apply the operation, no error is the last word.
+    /// While an attempt may still arrive, or somebody else may apply the operation, no error is the last word. It is
+    /// left open then for the next request of this clone to settle.
     fn unless_in_doubt<E>(
         &self,
         result: Result<Committed<T>, TransactError<E>>,
     ) -> Result<Committed<T>, TransactError<E>> {
+        let result = self.doubted(result);
+        let noted = self.offered || self.known_open || self.request.sharing == Sharing::Alone;
+        if let (Err(TransactError::Unknown { .. }), Some(base), false) = (&result, &self.clear, noted) {
+            // Nobody else has to do it: it can only arrive by itself. Where it cannot be noted there is nothing better
+            // to say.
+            let own = Intent { id: self.request.operation.to_owned(), base: base.clone(), payload: Vec::new() };
+            let _ = self.store.leave_open(&self.with_earlier(own), self.request.at_secs);
+        }
+        result
+    }
+
+    fn doubted<E>(&self, result: Result<Committed<T>, TransactError<E>>) -> Result<Committed<T>, TransactError<E>> {
         match (result, &self.in_doubt) {
             (result, _) if planted::is(Bug::ErrorIsFinal) => result,
             // That does not depend on what an earlier process did, and the caller knows another way.

@@ -88,7 +88,7 @@ impl WaitingRoom {
             {
                 let base = Version(base.to_owned());
                 let intent = Intent { id: id.to_owned(), base, payload: text[end + 1..].to_vec() };
-                waiting.push(Pending { intent, binding: name.ends_with(TRIED) });
+                waiting.push(Pending { intent, binding: name.ends_with(TRIED), earlier: false });
             }
         }
         waiting

@@ -1,5 +1,6 @@
 //! One push for many: what hosts offer one another, and what processes of one clone wait for.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Child;
 use std::time::{Duration, Instant};
@@ -18,6 +19,8 @@ const ASKED_AT: u64 = 1_790_000_000;
 const NOW: &str = "2026-09-21T14:13:40Z";
 /// When an offer that asks nothing any more may be removed by others.
 const LATER: &str = "2026-09-21T14:16:00Z";
+/// When nobody takes up what the guest asked for any more.
+const LONG_AFTER: &str = "2026-09-21T14:30:00Z";
 
 /// An operation of somebody who is not there.
 fn asked(nth: u64, command: Command) -> Operation {
@@ -276,6 +279,59 @@ fn whoever_asks_to_be_let_through_stops_nobody_for_good() {
     let said = world.sandbox.git(world.remote().bare(), &["log", "-1", "--format=%B", &own]);
     assert!(said.contains("Scrum-Intent: "), "{said}");
     assert_eq!(world.run(&clone, &["log", "--verify"]).exit, 0);
+}
+
+#[test]
+fn what_nobody_knew_of_is_settled_before_the_next_answer() {
+    let (world, clone) = world_of_tasks(RemoteKind::File).expect("a file remote can always be had");
+    let bare = world.remote().bare();
+    let base = world.remote_ref("refs/scrum/board");
+    let id = "1".repeat(32);
+    put_offer(&world, "lander", &base, &[(&id, b"")], &format!("Scrum-Intent: {id} BASE"));
+    assert_eq!(claimed(&world, &clone, NOW), ["t1"]);
+    // It lets the other through, for which it offers the pause; and then its own push is refused.
+    let hook = bare.join("hooks/update");
+    fs::write(&hook, "#!/bin/sh\ntest \"$1\" != refs/scrum/board\n").expect("the remote is ours");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("the hook is ours");
+    let pause = ["merge-train", "pause"];
+    assert_eq!(world.ask_at(&clone, NOW, &pause).error(4)["code"], "unknown-outcome");
+    fs::remove_file(&hook).expect("it was just written");
+    world.sandbox.git(bare, &["update-ref", "-d", "refs/scrum/hosts/lander"]);
+    assert_eq!(host_refs(&world).len(), 1, "the pause is offered");
+    // Nothing is paused. But somebody else may have the offer in hand, or take it up a moment later.
+    let resumed = world.ask_at(&clone, NOW, &["merge-train", "resume"]).data();
+    assert_eq!((&resumed["changed"], operations_of_tip(&world)), (&json!(true), 2));
+    let other = world.clone("other");
+    for title in ["one", "two", "three"] {
+        assert_eq!(world.ask_at(&other, NOW, &["add", title]).exit, 0);
+    }
+    assert_eq!(world.ok(&other, &["merge-train", "status"])["paused"], json!(null));
+    // Whoever asks for the same again takes up what they had asked for, and hears what became of it.
+    let paused = world.ask_at(&clone, NOW, &pause).data();
+    assert_eq!(paused["changed"], json!(true));
+    assert_eq!(world.ok(&other, &["merge-train", "status"])["paused"], json!("paused by hand"));
+    assert_eq!(world.run(&clone, &["log", "--verify"]).exit, 0);
+}
+
+#[test]
+fn what_nobody_knew_of_for_long_is_not_done_any_more() {
+    let (world, clone) = world_of_tasks(RemoteKind::File).expect("a file remote can always be had");
+    let bare = world.remote().bare();
+    let board = world.remote_ref("refs/scrum/board");
+    put_intent(&world, "guest-1", &asked(1, claim_any()));
+    // As if the guest's offer were this clone's, and nobody waited for it any more.
+    let offer = world.remote_ref("refs/scrum/hosts/guest-1");
+    world.sandbox.git(bare, &["update-ref", "-d", "refs/scrum/hosts/guest-1"]);
+    world.sandbox.git(&clone, &["fetch", "-q", world.remote().url(), &offer]);
+    fs::write(clone.join(".git/scrum/offered"), &offer).expect("the clone is ours");
+    // Nothing is to be changed; but from here on nobody can have it applied on the board that it was offered for.
+    assert_eq!(world.ask_at(&clone, LONG_AFTER, &["merge-train", "resume"]).data()["changed"], json!(false));
+    assert_eq!((world.remote_ref("refs/scrum/board") != board, operations_of_tip(&world)), (true, 1));
+    assert_eq!(world.ok(&clone, &["list", "--state", "claimed"])["tasks"], json!([]));
+    // That was settled for good.
+    let board = world.remote_ref("refs/scrum/board");
+    assert_eq!(world.ask_at(&clone, LONG_AFTER, &["merge-train", "resume"]).data()["changed"], json!(false));
+    assert_eq!(world.remote_ref("refs/scrum/board"), board);
 }
 
 #[test]

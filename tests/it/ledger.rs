@@ -408,7 +408,7 @@ fn request(operation: &str, resumed_from: Option<Option<Version>>) -> Request<'_
 
 /// A commit whose words do not matter.
 fn commit<T>(batch: Batch, also: Vec<RefUpdate>, value: T) -> Decision<T> {
-    Decision::Commit { batch, lines: vec![], operations: vec![], also, hint: None, value }
+    Decision::Commit { batch, lines: vec![], operations: vec![], also, hint: None, value: Some(value) }
 }
 
 /// A transaction that takes `name` for `who` unless somebody has it, as a claim does.
@@ -881,7 +881,7 @@ fn an_operation_of_a_killed_process_is_found<W: World>(world: &W) {
             |_, _| {
                 let (batch, operations) = (batch(&[("resumed", Some("yes"))]), vec![id.clone()]);
                 let value = decide().to_owned();
-                Ok(Decision::Commit { batch, lines: vec![], operations, also: vec![], hint: None, value })
+                Ok(Decision::Commit { batch, lines: vec![], operations, also: vec![], hint: None, value: Some(value) })
             },
             |snapshot| Ok(format!("recovered {:?}", snapshot.get(&key("k"))?.map(String::from_utf8))),
         )

@@ -47,6 +47,12 @@ impl Checker {
                     self.denied.insert(id, format!("{by} was told {why}"));
                 }
             }
+            Promise::Unknown { by, id } => self.unknown.entry(by).or_default().push(id),
+            Promise::Settled { by } => {
+                let unknown = self.unknown.remove(&by).unwrap_or_default();
+                self.settled.extend(unknown.into_iter().filter(|id| !self.operations.contains_key(id)));
+            }
+            Promise::TakenUp { id } => drop(self.settled.remove(&id)),
             Promise::Lost { by, fence } => {
                 let Ok(grant) = self.board.grant(fence);
                 ensure!(grant.is_none(), "{by} was told that fence {fence} is over, and has {grant:?}");

@@ -29,6 +29,9 @@ pub struct Checker {
     pub(crate) operations: BTreeMap<OperationId, (Version, Recorded)>,
     pub(crate) entries: BTreeSet<String>,
     pub(crate) denied: BTreeMap<OperationId, String>,
+    /// Operations of which nobody knows, by asker, until the next is settled; and those that had not happened by then.
+    pub(crate) unknown: BTreeMap<Holder, Vec<OperationId>>,
+    pub(crate) settled: BTreeSet<OperationId>,
     pub(crate) done: Vec<(Holder, Outcome)>,
     pub(crate) remembered: Vec<OperationId>,
     chain: BTreeSet<Version>,
@@ -69,6 +72,8 @@ impl Checker {
             operations: BTreeMap::new(),
             entries: BTreeSet::new(),
             denied: BTreeMap::new(),
+            unknown: BTreeMap::new(),
+            settled: BTreeSet::new(),
             done: Vec::new(),
             remembered: Vec::new(),
             chain: BTreeSet::new(),
@@ -183,6 +188,7 @@ impl Checker {
             self.operations.insert(id, (tip.clone(), recorded.clone()));
             return Ok(());
         }
+        ensure!(!self.settled.contains(&id), "{id} was applied after its asker had the answer to the next");
         if let Some(why) = self.denied.get(&id) {
             return Err(format!("{id} was applied after its asker was told that it was not: {why}"));
         }

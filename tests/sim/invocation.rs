@@ -129,6 +129,9 @@ impl<'p> Invocation<'p> {
             self.judge_error(error);
         }
         if open {
+            if let (Err(EngineError::Unknown { .. }), Some(id)) = (&answer, begun.into_iter().next_back()) {
+                world.promises.borrow_mut().fresh.push(Promise::Unknown { by, id });
+            }
             return None;
         }
         self.process.delivered();
@@ -137,6 +140,10 @@ impl<'p> Invocation<'p> {
         let mut mind = self.actor.mind.borrow_mut();
         mind.pending = None;
         let mut promises = world.promises.borrow_mut();
+        // What is refused before anything is begun says nothing of what was, nor does what was done before it.
+        if begun.len() == 1 && matches!(answer, Ok(_) | Err(EngineError::Refused(_))) {
+            promises.fresh.push(Promise::Settled { by: by.clone() });
+        }
         match answer {
             Ok(((outcome, version), rest)) => {
                 promises.fresh.push(Promise::Done { by, begun, outcome: outcome.clone(), version, blind });

@@ -10,8 +10,9 @@ use corosensei::Yielder;
 use git_scrum::domain::{Branch, ObjectId, OperationId, Timestamp};
 use git_scrum::engine::ports::Host;
 use git_scrum::engine::{Journal, Resumed};
-use git_scrum::ledger::{Fault, Intent, Pace, Version};
+use git_scrum::ledger::{Fault, Intent, Offer, Pace, Version};
 
+use crate::promises::Promise;
 use crate::trouble::Trouble;
 use crate::world::World;
 
@@ -68,8 +69,8 @@ pub struct Machine {
     pub waiting: RefCell<BTreeMap<String, Waiting>>,
     /// The heartbeats it remembers: what each host's ref was when it was last shown.
     pub beats: RefCell<BTreeMap<String, String>>,
-    /// Whether it has an offer out.
-    pub offered: Cell<bool>,
+    /// What it has offered last, or left open.
+    pub offered: RefCell<Option<Offer>>,
     /// Its branches.
     pub branches: RefCell<BTreeMap<Branch, ObjectId>>,
     /// Every commit its branches were at.
@@ -106,7 +107,7 @@ impl Machine {
             turn: Cell::new(None),
             waiting: RefCell::default(),
             beats: RefCell::default(),
-            offered: Cell::new(false),
+            offered: RefCell::default(),
             branches: RefCell::default(),
             reflog: RefCell::default(),
             tracking: RefCell::default(),
@@ -233,13 +234,13 @@ impl Journal for Process<'_> {
         *under_way = kept;
         let mut promises = self.world.promises.borrow_mut();
         promises.forgotten.extend(forgotten.into_iter().map(|known| known.request));
-        drop(promises);
         let orphan = under_way.iter_mut().find(|known| known.request == request && !alive.contains_key(&known.process));
         if let Some(known) = orphan {
             known.process = self.number;
             self.world.count("journal: resumed");
             self.world.trace(|| format!("{} takes up {} from {:?}", self.who, known.id, known.base));
             self.begun.borrow_mut().push(known.id.clone());
+            promises.fresh.push(Promise::TakenUp { id: known.id.clone() });
             return Ok(Some(Resumed { id: known.id.clone(), base: known.base.clone() }));
         }
         under_way.push(UnderWay {

@@ -31,6 +31,23 @@ pub enum Promise {
         /// As above.
         blind: bool,
     },
+    /// An operation was done or refused, whichever it was.
+    Settled {
+        /// Who was told.
+        by: Holder,
+    },
+    /// It is asked for again, and may be done again.
+    TakenUp {
+        /// The operation.
+        id: OperationId,
+    },
+    /// Nobody knows whether it was done.
+    Unknown {
+        /// Who was told.
+        by: Holder,
+        /// The operation.
+        id: OperationId,
+    },
     /// A claim is over.
     Lost {
         /// Who was told.

@@ -66,15 +66,17 @@ impl<'p> SimStore<'p> {
     }
 
     fn own_offer(&self, intents: &[Intent], at_secs: u64) -> Option<RefUpdate> {
-        let machine = &self.process.machine;
-        if !machine.offered.replace(!intents.is_empty()) && intents.is_empty() {
-            return None;
+        let name = format!("{HOSTS}{}", self.process.machine.name);
+        let mut offered = self.process.machine.offered.borrow_mut();
+        if intents.is_empty() {
+            return offered.is_some().then_some(RefUpdate { name, old: None, new: None });
         }
         let text = format!("{at_secs} {intents:?}");
-        let version = crate::commits::hash(&[text.as_str()]).as_str().to_owned();
-        let new = (!intents.is_empty()).then(|| version.clone());
-        self.world().remote.borrow_mut().offers.insert(version, (at_secs, intents.to_vec()));
-        Some(RefUpdate { name: format!("{HOSTS}{}", machine.name), old: None, new })
+        let version = Version(crate::commits::hash(&[text.as_str()]).as_str().to_owned());
+        let (new, intents) = (version.0.clone(), intents.to_vec());
+        self.world().remote.borrow_mut().offers.insert(new.clone(), (at_secs, intents.clone()));
+        *offered = Some(Offer { ref_name: name.clone(), version, at_secs, intents });
+        Some(RefUpdate { name, old: None, new: Some(new) })
     }
 }
 
@@ -275,7 +277,11 @@ impl Store for SimStore<'_> {
         let mut waiting = self.process.machine.waiting.borrow_mut();
         waiting.retain(|_, waiting| alive.contains_key(&waiting.process));
         let unserved = waiting.values().filter(|waiting| waiting.served.is_none());
-        Ok(unserved.map(|waiting| Pending { intent: waiting.intent.clone(), binding: waiting.tried }).collect())
+        let pending = |waiting: &Waiting| {
+            let (intent, binding) = (waiting.intent.clone(), waiting.tried);
+            Pending { intent, binding, earlier: false }
+        };
+        Ok(unserved.map(pending).collect())
     }
 
     fn try_for(&self, waiting: &[&str]) -> Result<(), Fault> {
@@ -314,8 +320,21 @@ impl Store for SimStore<'_> {
         let outcome = self.process.push_beside(&[self.own_update(old, new)], &loose)?;
         if outcome == Outcome::Applied {
             *self.cache().seen.borrow_mut() = Some(new.clone());
+            if offering.intents.is_empty() {
+                self.process.machine.offered.replace(None);
+            }
         }
         Ok(outcome)
+    }
+
+    fn leave_open(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
+        self.world().count("offer: left open");
+        self.own_offer(intents, at_secs);
+        Ok(())
+    }
+
+    fn left_open(&self) -> Result<Option<Offer>, Fault> {
+        Ok(self.process.machine.offered.borrow().clone())
     }
 
     fn refresh_with_beats(&self) -> Result<(Option<Version>, Vec<Beat>), Fault> {
