@@ -41,12 +41,12 @@ impl Random {
     }
 }
 
-fn path(nth: usize) -> String {
+pub fn path(nth: usize) -> String {
     format!("src/m{}/d{}/f{}.rs", nth % 10, nth / 10 % 10, nth / 100)
 }
 
 /// A file, with one of its lines changed if that is asked for.
-fn content(nth: usize, changed: Option<(usize, &str)>) -> String {
+pub fn content(nth: usize, changed: Option<(usize, &str)>) -> String {
     let mut text = String::new();
     for line in 0..LINES {
         match changed {
@@ -58,7 +58,7 @@ fn content(nth: usize, changed: Option<(usize, &str)>) -> String {
 }
 
 /// A commit for `git fast-import`.
-fn commit(stream: &mut String, branch: &str, mark: usize, from: Option<String>, changes: &str) {
+pub fn commit(stream: &mut String, branch: &str, mark: usize, from: Option<String>, changes: &str) {
     let _ = writeln!(stream, "commit refs/heads/{branch}\nmark :{mark}");
     let _ = writeln!(stream, "committer A <a@example.test> {} +0000\ndata 1\nx", 1_700_000_000 + mark);
     if let Some(from) = from {
@@ -68,7 +68,7 @@ fn commit(stream: &mut String, branch: &str, mark: usize, from: Option<String>, 
     stream.push('\n');
 }
 
-fn file(path: &str, text: &str) -> String {
+pub fn file(path: &str, text: &str) -> String {
     format!("M 100644 inline {path}\ndata {}\n{text}\n", text.len())
 }
 
@@ -108,7 +108,7 @@ fn name(branch: usize) -> String {
     format!("branch-{branch:02}")
 }
 
-fn import(sandbox: &Sandbox, repo: &Path, stream: &str) {
+pub fn import(sandbox: &Sandbox, repo: &Path, stream: &str) {
     let mut import = sandbox.command(git());
     import.current_dir(repo).args(["fast-import", "--quiet", "--force"]).stdin(Stdio::piped());
     let mut import = import.spawn().expect("git starts");
