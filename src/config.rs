@@ -131,6 +131,11 @@ impl Settings {
         targets.is_empty() || targets.iter().any(|pattern| names(pattern, target))
     }
 
+    /// Whether a branch is one that work lands on, by what is configured.
+    pub fn is_landed_on(&self, branch: &Branch) -> bool {
+        self.branches.targets.iter().chain(self.trains.keys()).any(|pattern| names(pattern, branch))
+    }
+
     /// What is different for the train of `target`, the more exact the later.
     fn trains_of(&self, target: &Branch) -> Vec<&Table> {
         let mut found: Vec<(&String, &Table)> =
@@ -235,6 +240,10 @@ pub struct TrainSettings {
     pub batch: u32,
     /// Whether cars of a batch that failed stand aside for those behind them.
     pub order: Order,
+    /// How many cars are waited for before any is tested, unless one is most urgent.
+    pub gather: u32,
+    /// How long they are waited for at most.
+    pub gather_wait: Seconds,
     /// How many cars are speculated on at the start: one more for each that lands, half as many for each that fails.
     pub window: u32,
     /// How many cars are speculated on at least.
@@ -271,6 +280,8 @@ impl Default for TrainSettings {
             strategy: Strategy::Speculative,
             batch: 0,
             order: Order::Relaxed,
+            gather: 1,
+            gather_wait: Seconds(5 * 60),
             window: 20,
             window_min: 3,
             window_max: 100,
@@ -358,7 +369,8 @@ impl TrainSettings {
             relaxed: self.order == Order::Relaxed,
         };
         let TrainSettings { timeout, approvals, tolerate, breaker, .. } = *self;
-        TrainPolicy { external, timeout, window, slots, batch, approvals, tolerate, breaker }
+        let gather = (self.gather, self.gather_wait);
+        TrainPolicy { external, timeout, window, slots, batch, approvals, tolerate, breaker, gather }
     }
 }
 

@@ -24,11 +24,13 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
     let session = &context.session;
     let refs = session.code_truth_refs();
     let listed = refs.list("refs/heads/")?;
+    let settings = session.settings()?;
     let branches = listed.iter().filter(|(name, _)| !name.starts_with(CANDIDATES)).filter_map(|(name, id)| {
-        Some((Branch::parse(name.strip_prefix("refs/heads/")?).ok()?, ObjectId::parse(id).ok()?))
+        let branch = Branch::parse(name.strip_prefix("refs/heads/")?).ok()?;
+        // What others land on stays, also when it was submitted itself.
+        (!settings.is_landed_on(&branch)).then_some((branch, ObjectId::parse(id).ok()?))
     });
-    let template = session.settings()?.tasks.branch.clone();
-    let known = context.board()?.fates(branches.collect(), |branch| task_of(branch, &template))?;
+    let known = context.board()?.fates(branches.collect(), |branch| task_of(branch, &settings.tasks.branch))?;
     let landed = known.iter().filter(|known| known.fate == Fate::Landed);
     let named: Vec<(String, String)> =
         landed.map(|known| (format!("refs/heads/{}", known.branch), known.head.as_str().to_owned())).collect();
@@ -65,7 +67,7 @@ fn task_of(branch: &Branch, template: &str) -> Option<TaskId> {
     let (before, after) = template.split_once("{id}")?;
     // A team has a name of its own, so only what stands before the id and after it is known.
     let before = before.split_once("{team}").map_or(before, |(_, rest)| rest);
-    let start = branch.as_str().rfind(before)? + before.len();
+    let start = if before.is_empty() { 0 } else { branch.as_str().rfind(before)? + before.len() };
     let rest = &branch.as_str()[start..];
     let id = if after.is_empty() { rest } else { rest.split(after).next()? };
     TaskId::parse(id.split('.').next()?).ok()

@@ -5,30 +5,29 @@
 
 use std::collections::BTreeMap;
 
-use super::planner::in_order;
 use super::{Car, CarId, Train};
 
 /// The cars that are held back, each with the reason.
 ///
 /// `approvals`: how many a car needs for its commit.
 pub fn held_back<'c>(train: &Train, cars: &'c [Car], approvals: u32) -> BTreeMap<&'c CarId, String> {
-    let mut held: BTreeMap<&CarId, String> = BTreeMap::new();
-    // Those that a car needs come before it, so one look at each is enough.
-    for car in in_order(cars) {
-        let first = car.after.iter().find(|first| held.contains_key(first));
-        let reason = match (why_held(train, car, approvals), why_incomplete(car, cars), first) {
-            (Some(reason), ..) | (None, Some(reason), _) => reason,
-            (None, None, Some(first)) => format!("{first}, which it needs, waits too"),
-            (None, None, None) => continue,
-        };
-        held.insert(&car.id, reason);
-    }
-    // Who lands together waits together.
+    let by_itself = |car: &'c Car| {
+        let reason = why_held(train, car, approvals).or_else(|| why_incomplete(car, cars))?;
+        Some((&car.id, reason))
+    };
+    let mut held: BTreeMap<&CarId, String> = cars.iter().filter_map(by_itself).collect();
+    // Whoever needs one of them, or lands together with one, waits as well.
     loop {
-        let waits = |car: &&Car| held.keys().any(|id| car.together.contains(id) || car.after.contains(id));
-        let Some(car) = cars.iter().filter(|car| !held.contains_key(&car.id)).find(waits) else { return held };
-        let other = car.together.iter().chain(&car.after).find(|id| held.contains_key(id));
-        held.insert(&car.id, format!("{}, without which it does not land, waits too", other.expect("BUG: it waits")));
+        let with_others = |car: &'c Car| {
+            let waits = |id: &&CarId| held.contains_key(id);
+            let needed = car.after.iter().find(waits).map(|first| format!("{first}, which it needs, waits too"));
+            let company = || car.together.iter().find(waits);
+            let company = || company().map(|other| format!("{other}, with which it lands together, waits too"));
+            Some((&car.id, needed.or_else(company)?))
+        };
+        let next = cars.iter().filter(|car| !held.contains_key(&car.id)).find_map(with_others);
+        let Some((id, reason)) = next else { return held };
+        held.insert(id, reason);
     }
 }
 

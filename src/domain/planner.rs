@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use super::command::EjectCause;
 use super::holds::held_back;
 use super::lanes::{Affected, parts};
-use super::{Batch, Car, CarId, ObjectId, Run, Seconds, Timestamp, Train, Verdict};
+use super::{Batch, Car, CarId, ObjectId, Priority, Run, Seconds, Timestamp, Train, Verdict};
 use line::{Wanted, speculate};
 
 /// How often a test may end without a verdict before its car is ejected.
@@ -105,6 +105,8 @@ pub struct TrainPolicy {
     pub tolerate: u32,
     /// After how many cars that failed, none landing in between, the train is paused; 0: never.
     pub breaker: u32,
+    /// How many cars are waited for before any is tested, and how long at most.
+    pub gather: (u32, Seconds),
 }
 
 impl TrainPolicy {
@@ -276,6 +278,11 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
     }
     let held = held_back(train, cars, policy.approvals);
     let going: Vec<Car> = cars.iter().filter(|car| !held.contains_key(&car.id)).cloned().collect();
+    if let Some(reason) = why_gather(train, &going, seen.now, policy) {
+        let waits = going.iter().map(|car| (&car.id, reason.clone())).chain(held);
+        plan.actions.extend(waits.map(|(car, reason)| Action::Wait { car: car.clone(), reason }));
+        return plan;
+    }
     match in_lanes(train, &going, seen, policy) {
         Ok((mut actions, batches)) => {
             actions.extend(held.into_iter().map(|(car, reason)| Action::Wait { car: car.clone(), reason }));
@@ -283,6 +290,16 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
         }
         Err(Wanted(cars)) => Plan { wanted: Some(cars), ..Plan::default() },
     }
+}
+
+/// Why none of these is tested yet, if more are waited for: only before the first of them is, and nothing is most urgent.
+fn why_gather(train: &Train, cars: &[Car], now: Timestamp, policy: &TrainPolicy) -> Option<String> {
+    let (least, wait) = policy.gather;
+    let missing = (least as usize).checked_sub(cars.len()).filter(|missing| *missing > 0)?;
+    let begun = |car: &Car| car.tested_tree.is_some() || car.priority == Priority::P0;
+    let until = cars.iter().map(|car| car.submitted_at).min()?.plus(wait);
+    let waits = train.runs.is_empty() && !cars.iter().any(begun) && now < until;
+    waits.then(|| format!("{missing} more are waited for until {until}"))
 }
 
 /// Plans each part of the cars that can affect no other one as if it were a train of its own, with the runs that are

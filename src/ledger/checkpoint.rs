@@ -169,6 +169,23 @@ pub(super) fn history_to<S: Store + ?Sized>(
     Ok(found)
 }
 
+/// Brings a version here that the ledger at `tip` goes back to, from the archives of the checkpoints in between. Gives
+/// whether it is here. Whoever saw a checkpoint before its archive was there has it not.
+pub(super) fn reach<S: Store + ?Sized>(store: &S, tip: &Version, version: &Version) -> Result<bool, Fault> {
+    if store.bring(version)? {
+        return Ok(true);
+    }
+    for entry in store.history(tip, Some(version), usize::MAX)? {
+        if let Some(replaced) = Message::replaced_in(&entry.message)
+            && store.bring(&Version(replaced.to_owned()))?
+            && store.bring(version)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether the ledger at `tip` goes on from `seen`, by way of checkpoints or without.
 pub fn follows<S: Store + ?Sized>(store: &S, tip: &Version, seen: &Version) -> Result<bool, Fault> {
     let chain = history_to(store, tip, Some(seen), usize::MAX)?;

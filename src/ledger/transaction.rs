@@ -338,7 +338,10 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             {
                 let value = match self.tried.iter().position(|(version, _)| *version == found) {
                     Some(index) => self.tried.swap_remove(index).1,
-                    None => recover(&Snapshot::new(self.store, found.clone())).map_err(TransactError::Decide)?,
+                    None => {
+                        checkpoint::reach(self.store, tip, &found)?;
+                        recover(&Snapshot::new(self.store, found.clone())).map_err(TransactError::Decide)?
+                    }
                 };
                 return Ok(self.committed(value, Some(found)));
             }

@@ -29,9 +29,9 @@ use git_scrum::ledger::{
 };
 
 use folds::{
-    a_fold_disturbs_no_reader, a_fold_that_is_not_alone_folds_what_there_is,
-    a_ledger_that_goes_back_across_a_fold_is_a_fault, a_writer_in_doubt_finds_its_operation_across_folds,
-    whoever_is_far_behind_follows_through_the_archives,
+    a_checkpoint_that_was_seen_before_its_archive_hides_nothing, a_fold_disturbs_no_reader,
+    a_fold_that_is_not_alone_folds_what_there_is, a_ledger_that_goes_back_across_a_fold_is_a_fault,
+    a_writer_in_doubt_finds_its_operation_across_folds, whoever_is_far_behind_follows_through_the_archives,
 };
 
 use crate::support::{Fault as ServerFault, HttpServer, RemoteKind, Sandbox, TestRemote};
@@ -532,6 +532,7 @@ suite! {
         other_refs_move_along_or_nothing_moves,
         an_operation_of_a_killed_process_is_found,
         a_ledger_that_goes_back_is_a_fault,
+        a_checkpoint_that_was_seen_before_its_archive_hides_nothing,
         a_fold_disturbs_no_reader;
     each: Memory as memory, Local as local, File as file, Http as http;
     promises:
@@ -551,6 +552,7 @@ suite! {
         an_operation_of_a_killed_process_is_found,
         having_met_others_makes_the_next_operation_ask_first,
         a_ledger_that_goes_back_is_a_fault,
+        a_checkpoint_that_was_seen_before_its_archive_hides_nothing,
         a_fold_disturbs_no_reader,
         a_writer_in_doubt_finds_its_operation_across_folds,
         whoever_is_far_behind_follows_through_the_archives,

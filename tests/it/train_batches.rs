@@ -110,3 +110,35 @@ fn what_passed_lands_when_the_server_is_back_and_is_not_tested_again() {
     assert_eq!(done(&yard.tick()), ["land A"]);
     yard.end("A", &["A"], 0);
 }
+
+/// Where runs are dear, a few are waited for before any is tested: not for ever, and not by what is most urgent.
+#[test]
+fn so_many_are_gathered_before_any_is_tested() {
+    let settings = "gather = 3\ngather_wait = \"1h\"\n";
+    let mut yard = Yard::new(settings);
+    yard.submit("A B");
+    let pass = yard.tick();
+    assert!(reason(&pass, "A").contains("1 more are waited for until "), "{pass:#}");
+    assert!(yard.started.is_empty());
+    yard.submit("C");
+    yard.tick();
+    assert_eq!(yard.started, ["A", "A B", "A B C"]);
+    // Those that are left go on.
+    assert_eq!(yard.hear("pass", "A"), ["land A"]);
+    yard.settle(|_| false);
+    yard.end("A B C", &["A", "A B", "A B C"], 0);
+
+    let mut yard = Yard::new(settings);
+    yard.push("A", "A", "A");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "A", "--priority", "p0"]);
+    yard.tick();
+    assert_eq!(yard.started, ["A"]);
+
+    let yard = Yard::new("gather = 3\ngather_wait = \"1s\"\n");
+    yard.submit("A");
+    let later = git_scrum::domain::Timestamp::from_secs(
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs() + 60,
+    );
+    let pass = yard.world.ask_at(&yard.clone, &later.to_string(), &["merge-train"]).data();
+    assert_eq!(pass["actions"][0]["kind"], "start-run", "{pass:#}");
+}

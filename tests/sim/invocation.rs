@@ -382,6 +382,7 @@ impl<'p> Invocation<'p> {
                 approvals: plan.approvals,
                 tolerate: plan.tolerate,
                 breaker: 0,
+                gather: (1, Seconds(0)),
             },
             method: Method::Merge,
             lanes: Lanes::default(),

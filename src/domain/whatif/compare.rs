@@ -97,6 +97,7 @@ mod tests {
             approvals: 0,
             tolerate: 0,
             breaker: 0,
+            gather: (1, Seconds(0)),
         };
         Setting { policy, interval: 0.0 }
     }

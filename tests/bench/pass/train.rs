@@ -53,7 +53,7 @@ impl Yard {
         let yard = Yard { sandbox };
         yard.sandbox.git(yard.sandbox.root(), &["init", "-q", "--bare", "-b", "main", "now/server"]);
         import(&yard.sandbox, &yard.server(), &history());
-        yard.sandbox.git(&yard.server(), &["gc", "-q"]);
+        yard.sandbox.git(yard.server(), &["gc", "-q"]);
         yard.sandbox.git(yard.sandbox.root(), &["clone", "-q", "now/server", "now/clone"]);
         let hook = yard.server().join("hooks/pre-receive");
         fs::create_dir_all(hook.parent().expect("a directory")).expect("the sandbox is writable");

@@ -56,6 +56,7 @@ fn ours(limits: Limits) -> OwnTrain {
         approvals: 0,
         tolerate: 0,
         breaker: 0,
+        gather: (1, Seconds(0)),
     })
 }
 

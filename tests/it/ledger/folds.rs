@@ -105,6 +105,29 @@ pub(super) fn a_writer_in_doubt_finds_its_operation_across_folds<W: World>(world
     assert_eq!(applied(&seat), exactly_once(1..=7));
 }
 
+pub(super) fn a_checkpoint_that_was_seen_before_its_archive_hides_nothing<W: World>(world: &W) {
+    let (one, early) = (world.join(), world.join());
+    puts(&one, [1]);
+    let base = tip(&early);
+    puts(&one, [2, 3]);
+    let replaced = tip(&one);
+    fold_naming(&one, 10);
+    // A server may show one ref of a push before the other.
+    let archive = archive_ref(BOARD, &replaced);
+    world.force(&archive, None);
+    tip(&early);
+    world.force(&archive, Some(&replaced.0));
+    let id = operation(2);
+    let recovered: Told<Option<Vec<u8>>> = transact(
+        &early,
+        &TestPace::default(),
+        &request(&id, Some(Some(base))),
+        |_, _| panic!("it was decided already"),
+        |snapshot| snapshot.get(&key("k")),
+    );
+    assert_eq!(recovered.expect("found").value, Some(b"2".to_vec()));
+}
+
 pub(super) fn whoever_is_far_behind_follows_through_the_archives<W: World>(world: &W) {
     let (one, behind, lost) = (world.join(), world.join(), world.join());
     puts(&one, [1]);

@@ -55,6 +55,7 @@ impl World {
             approvals: 0,
             tolerate: 0,
             breaker: 0,
+            gather: (1, Seconds(0)),
         };
         for word in words.rest::<String>()? {
             self.see(&word, &mut seen, &mut policy)?;
