@@ -207,7 +207,7 @@ impl Ours {
             assert!(world.start(tree), "no slot was free for {run:?}, or it was tested before");
         }
         let batches = batches.filter(|batches| *batches != train.batches);
-        self.apply(Command::ChangeRuns { target: target(), start, cancel, batches });
+        self.apply(Command::ChangeRuns { target: target(), start, cancel, batches, check: None });
         true
     }
 }
