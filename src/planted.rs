@@ -47,6 +47,8 @@ pub enum Bug {
     FenceUncheckedAtLanding,
     /// A landing does not look whether a car was submitted again since it was planned.
     CommitUncheckedAtLanding,
+    /// A test is asked for whether or not its tree is known by now.
+    KnownTreeTested,
     /// A landing does not look whether somebody holds a car back since it was planned.
     HeldBackUncheckedAtLanding,
     /// A lease has run out as soon as it has by one's own clock.
@@ -78,7 +80,7 @@ pub enum Bug {
 
 impl Bug {
     /// Every one of them.
-    pub const ALL: [Bug; 30] = [
+    pub const ALL: [Bug; 31] = [
         Bug::NoNonce,
         Bug::UnknownIsApplied,
         Bug::UnknownIsLost,
@@ -96,6 +98,7 @@ impl Bug {
         Bug::FenceUncheckedAtSubmit,
         Bug::FenceUncheckedAtLanding,
         Bug::CommitUncheckedAtLanding,
+        Bug::KnownTreeTested,
         Bug::HeldBackUncheckedAtLanding,
         Bug::SkewIgnored,
         Bug::HeartbeatIgnored,

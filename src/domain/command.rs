@@ -353,6 +353,10 @@ pub enum Command {
         /// Which cars are tested together from now on; absent: nothing is changed about that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         batches: Option<Vec<Batch>>,
+        /// The check that the tests are of: no tree is tested that it has said something of by now. Absent: nobody
+        /// looks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        check: Option<String>,
     },
     /// Record what a test said.
     Verdict {

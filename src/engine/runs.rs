@@ -72,7 +72,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             return Ok(Next::Again);
         }
         let batches = batches.filter(|batches| now.train.batches != *batches).map(<[Batch]>::to_vec);
-        let command = Command::ChangeRuns { target: self.settings.target.clone(), start, cancel, batches };
+        let (target, check) = (self.settings.target.clone(), Some(self.settings.check_name()));
+        let command = Command::ChangeRuns { target, start, cancel, batches, check };
         let asked = self.engine.run(command, &How::default())?;
         let Outcome::Runs { started, cancelled } = asked.outcome else {
             unreachable!("BUG: a change of runs was asked for")
@@ -180,7 +181,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     /// Notes which cars are tested together from now on.
     pub(super) fn regroup(&self, batches: Vec<Batch>) -> Result<(), EngineError> {
         let (target, batches) = (self.settings.target.clone(), Some(batches));
-        let command = Command::ChangeRuns { target, start: Vec::new(), cancel: Vec::new(), batches };
+        let (start, cancel) = (Vec::new(), Vec::new());
+        let command = Command::ChangeRuns { target, start, cancel, batches, check: None };
         self.engine.run(command, &How::default()).map(|_| ())
     }
 

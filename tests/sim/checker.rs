@@ -273,6 +273,14 @@ impl Checker {
             Command::Release { task, fence, force: false, .. } => own(task, *fence)?,
             Command::Done { task, fence: Some(fence) } => own(task, Some(*fence))?,
             Command::Submit { task: Some(of), .. } => own(&of.id, of.fence)?,
+            Command::ChangeRuns { start, .. } => {
+                let Outcome::Runs { started, .. } = &recorded.outcome else { return Err(format!("{recorded:?}")) };
+                for run in start.iter().filter(|run| started.contains(&run.commit)) {
+                    let Ok(known) = self.board.verdict(&run.tree);
+                    let known = known.filter(|known| known.verdict != git_scrum::domain::Verdict::Inconclusive);
+                    ensure!(known.is_none(), "{:?} is tested again, of which {known:?} is known", run.cars);
+                }
+            }
             Command::Land { cars, from, to, .. } | Command::AnnounceLanding { cars, from, to, .. }
                 if !self.announced.contains(&(from.clone(), to.clone())) =>
             {

@@ -343,20 +343,18 @@ pub(super) fn start_run<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, run
     Ok(Outcome::Train { changed })
 }
 
-pub(super) fn change_runs<B: Board>(
-    draft: &mut Draft<'_, B>,
-    target: &Branch,
-    start: &[Run],
-    cancel: &[ObjectId],
-    batches: Option<&[Batch]>,
-) -> Ruling<B::Fault> {
+pub(super) fn change_runs<B: Board>(draft: &mut Draft<'_, B>, command: &Command) -> Ruling<B::Fault> {
+    let Command::ChangeRuns { target, start, cancel, batches, check } = command else {
+        unreachable!("BUG: only a change of runs is decided here")
+    };
     let mut train = known_train(draft, target)?;
     let waited_for = |commit: &&ObjectId| train.runs.iter().any(|run| run.commit == **commit);
     let cancelled: Vec<ObjectId> = cancel.iter().filter(waited_for).cloned().collect();
     drop_runs(draft, &mut train, |run| cancelled.contains(&run.commit))?;
     let mut started = Vec::new();
     for run in start {
-        if begin_run(draft, &mut train, run)? {
+        // Since it was planned another pass may have asked for it, and the answer may be there.
+        if !is_known(draft, &run.tree, check.as_deref())? && begin_run(draft, &mut train, run)? {
             started.push(run.commit.clone());
         }
     }
@@ -368,6 +366,12 @@ pub(super) fn change_runs<B: Board>(
         draft.put_train(train);
     }
     Ok(Outcome::Runs { started, cancelled })
+}
+
+/// Whether a check has said something of a tree.
+fn is_known<B: Board>(draft: &Draft<'_, B>, tree: &ObjectId, check: Option<&str>) -> Result<bool, Stop<B::Fault>> {
+    let known = draft.verdict(tree)?.filter(|known| Some(known.check.as_str()) == check);
+    Ok(known.is_some_and(|known| known.verdict != Verdict::Inconclusive) && !planted::is(Bug::KnownTreeTested))
 }
 
 /// Notes which cars are tested together. Gives whether that is new. Cars that have left meanwhile are left out.

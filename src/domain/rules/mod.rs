@@ -71,9 +71,7 @@ fn apply<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B:
         Command::Approve { .. } => controls::approve(draft, operation),
         Command::Promote { target, car } => controls::promote(draft, target, car),
         Command::StartRun { target, run } => cars::start_run(draft, target, run),
-        Command::ChangeRuns { target, start, cancel, batches } => {
-            cars::change_runs(draft, target, start, cancel, batches.as_deref())
-        }
+        Command::ChangeRuns { .. } => cars::change_runs(draft, &operation.command),
         Command::Verdict { .. } => cars::verdict(draft, operation),
         Command::AnnounceLanding { .. } => cars::announce_landing(draft, operation),
         Command::AbandonLanding { target, to } => cars::abandon_landing(draft, target, to),

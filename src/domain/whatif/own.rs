@@ -285,7 +285,7 @@ impl OwnTrain {
             assert!(world.start(tree, run_time), "BUG: no slot was free for {run:?}, or it was tested before");
         }
         let batches = batches.filter(|batches| *batches != train.batches);
-        self.apply(world.now, Command::ChangeRuns { target: target(), start, cancel, batches });
+        self.apply(world.now, Command::ChangeRuns { target: target(), start, cancel, batches, check: None });
         true
     }
 }

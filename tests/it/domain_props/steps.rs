@@ -387,7 +387,8 @@ impl World {
                     _ => {
                         let (cars, tree) = (run.cars.clone(), Some(run.tree.clone()).filter(|_| e % 2 == 0));
                         let batches = (f % 2 == 0).then(|| vec![Batch { cars, apart: e % 2 == 0, tree }]);
-                        Command::ChangeRuns { target, start: vec![run], cancel, batches }
+                        let check = (f % 3 > 0).then(|| "external".to_owned());
+                        Command::ChangeRuns { target, start: vec![run], cancel, batches, check }
                     }
                 }
             }

@@ -554,6 +554,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 start: vec![Run { cars: ids(&["101", "102"]), ahead: 1, ..run() }],
                 cancel: vec![object('f')],
                 batches: None,
+                check: None,
             },
             Outcome::Runs { started: vec![object('c')], cancelled: vec![object('f')] },
         ),
@@ -564,8 +565,20 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 start: vec![Run { cars: ids(&["101", "102"]), ..run() }],
                 cancel: Vec::new(),
                 batches: Some(vec![Batch { cars: ids(&["101", "102"]), apart: true, tree: Some(object('d')) }]),
+                check: None,
             },
             Outcome::Runs { started: vec![object('c')], cancelled: Vec::new() },
+        ),
+        (
+            "change-runs-more",
+            Command::ChangeRuns {
+                target: target(),
+                start: vec![Run { cars: ids(&["101", "102"]), ..run() }],
+                cancel: Vec::new(),
+                batches: None,
+                check: Some("external".into()),
+            },
+            Outcome::Runs { started: Vec::new(), cancelled: Vec::new() },
         ),
         (
             "verdict",

@@ -135,6 +135,8 @@ impl World {
     fn start_run(&mut self, words: &mut Words) -> Result<Command, Wrong> {
         let (commit, tree) = self.commit_and_tree(words, "--commit")?;
         let base: String = words.option("--base")?.unwrap_or_else(|| "base".to_owned());
+        // As a pass does it, which names its check.
+        let check: Option<String> = words.option("--check")?;
         let target = target(words)?;
         let run = Run {
             commit,
@@ -146,7 +148,10 @@ impl World {
             started_at: self.now,
             started_by: self.who.clone(),
         };
-        Ok(Command::StartRun { target, run })
+        Ok(match check {
+            None => Command::StartRun { target, run },
+            check => Command::ChangeRuns { target, start: vec![run], cancel: Vec::new(), batches: None, check },
+        })
     }
 
     fn verdict(&mut self, words: &mut Words) -> Result<Command, Wrong> {
