@@ -200,6 +200,16 @@ fn decide<S: Store>(
     decided
 }
 
+/// Why an operation is refused, in words that are true of the board as it stands. What the operation would have taken
+/// back first is not taken back by a "no": its holder may go on with it, and then nobody must have been told otherwise.
+fn as_it_stands<B: Board<Fault = Fault>>(board: &B, operation: &Operation, refusal: Refusal) -> Result<Refusal, Fault> {
+    if operation.overdue.as_ref().is_none_or(Vec::is_empty) {
+        return Ok(refusal);
+    }
+    let alone = Operation { overdue: Some(Vec::new()), ..operation.clone() };
+    Ok(ruled(rules::decide(board, &alone))?.err().unwrap_or(refusal))
+}
+
 fn decide_together<S: Store>(
     snapshot: Option<&Snapshot<'_, S>>,
     operation: &Operation,
@@ -218,7 +228,10 @@ fn decide_together<S: Store>(
         // Without a board there is nothing that a "no" could be recorded on.
         let binding = binding && snapshot.is_some() && !planted::is(Bug::RefusalUnrecorded);
         let ruling = ruled(rules::decide(&draft, &operation))?;
-        let value = ruling.as_ref().map(|(_, outcome)| outcome.clone()).map_err(Refusal::clone);
+        let mut value = ruling.as_ref().map(|(_, outcome)| outcome.clone()).map_err(Refusal::clone);
+        if let (true, Err(refusal)) = (own, &mut value) {
+            *refusal = as_it_stands(&draft, &operation, refusal.clone())?;
+        }
         let (changes, outcome) = ruling.unwrap_or_else(|_| (Changes::default(), Outcome::Refused));
         let recorded = binding || !changes.is_empty();
         // Whoever is granted something looks it up in the version that granted it: there it has to be.

@@ -229,3 +229,19 @@ fn pushes_are_counted_where_there_is_a_limit() {
     world.ok(&clone, &["add", "Three"]);
     assert_eq!(level(), 60_000 - 100);
 }
+
+/// A lease that has run out is only over when somebody takes the task. Who is refused takes nothing, and must not be told
+/// what is not so: the holder may still finish.
+#[test]
+fn a_refusal_is_true_of_the_board_as_it_stands() {
+    let world = World::file();
+    let (a, b) = (world.clone_with_board("a"), world.clone("b"));
+    world.ok(&a, &["add", "One"]);
+    assert_eq!(
+        world.ask_at(&a, "2026-01-01T10:00:00Z", &["claim", "1", "--lease", "1m"]).data()["claims"][0]["task"],
+        "1"
+    );
+    let refused = world.ask_at(&b, "2026-01-01T10:05:00Z", &["unblock", "1"]).error(1);
+    assert!(refused["message"].as_str().expect("words").contains("claimed"), "{refused}");
+    world.ask_at(&a, "2026-01-01T10:06:00Z", &["done", "1"]).data();
+}
