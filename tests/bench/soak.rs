@@ -4,6 +4,9 @@
 //! seed of the first, `--record FILE` to append every call and return to a file as lines of JSON, and any of `--file`,
 //! `--http` and `--ssh` for these remotes only. A round is a fresh board over one kind of remote, the kinds in turn.
 //! Its history is checked when it is over; the first that is wrong ends the run, with what is wrong with it.
+//!
+//! `cargo bench --bench soak -- --landings 1000` instead lets two hosts run passes of one train until so many landings
+//! have happened, half of them with every car by itself and half in batches, and judges what they did together.
 
 #![allow(
     clippy::disallowed_methods,
@@ -23,6 +26,8 @@ mod check;
 mod faults;
 #[path = "../soak/history.rs"]
 mod history;
+#[path = "../soak/landings.rs"]
+mod landings;
 #[path = "../soak/linear.rs"]
 mod linear;
 #[path = "../soak/model.rs"]
@@ -34,6 +39,8 @@ mod random;
 mod support;
 #[path = "../soak/workload.rs"]
 mod workload;
+#[path = "../soak/yard.rs"]
+mod yard;
 
 use std::path::PathBuf;
 use std::sync::atomic::Ordering::Relaxed;
@@ -49,12 +56,13 @@ struct Options {
     seed: u64,
     record: Option<PathBuf>,
     kinds: Vec<RemoteKind>,
+    landings: Option<usize>,
 }
 
 fn options() -> Options {
     let minutes = |minutes| Duration::from_secs(60 * minutes);
     let round = Duration::from_secs(100);
-    let mut options = Options { time: minutes(10), round, seed: 1, record: None, kinds: Vec::new() };
+    let mut options = Options { time: minutes(10), round, seed: 1, record: None, kinds: Vec::new(), landings: None };
     let mut args = std::env::args().skip(1);
     while let Some(arg) = args.next() {
         let mut word = || args.next().unwrap_or_else(|| panic!("{arg} needs a value"));
@@ -63,13 +71,16 @@ fn options() -> Options {
             "--minutes" => options.time = minutes(number(word())),
             "--round-secs" => options.round = Duration::from_secs(number(word())),
             "--seed" => options.seed = number(word()),
+            "--landings" => options.landings = Some(number(word()) as usize),
             "--record" => options.record = Some(word().into()),
             "--file" => options.kinds.push(RemoteKind::File),
             "--http" => options.kinds.push(RemoteKind::Http),
             "--ssh" => options.kinds.push(RemoteKind::Ssh),
             // Cargo says so to every benchmark.
             "--bench" => {}
-            other => panic!("{other}: use --minutes, --round-secs, --seed, --record, --file, --http, --ssh"),
+            other => {
+                panic!("{other}: use --minutes, --round-secs, --seed, --record, --file, --http, --ssh, or --landings")
+            }
         }
     }
     if options.kinds.is_empty() {
@@ -115,8 +126,22 @@ fn row(name: &str, numbers: &[usize], verdict: &str) {
     println!("{name:<12}{cells}  {verdict}");
 }
 
+/// Two hosts on one train, with each of the settings.
+fn land(landings: usize, seed: u64) {
+    for settings in yard::SETTINGS {
+        let begun = Instant::now();
+        let yard = yard::Yard::new(settings);
+        let evidence = yard.run(seed, landings.div_ceil(yard::SETTINGS.len()));
+        let account = landings::judge(&evidence).unwrap_or_else(|wrong| panic!("{settings} with seed {seed}: {wrong}"));
+        println!("{settings}{account:#?}\n{:#?}\nas one host would have done it, {:.0?}", yard.counts, begun.elapsed());
+    }
+}
+
 fn main() {
     let mut options = options();
+    if let Some(landings) = options.landings {
+        return land(landings, options.seed);
+    }
     let begun = Instant::now();
     println!("{:<12}{}", "remote", COLUMNS.map(|column| format!("{column:>11}")).concat());
     let (mut totals, mut round) = ([0; COLUMNS.len()], 0);

@@ -21,7 +21,7 @@ use crate::model::SKEW;
 use crate::support::{RemoteKind, Sandbox, TestRemote};
 use crate::workload::{Slots, Worker};
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_git-scrum");
+pub const PROGRAM: &str = env!("CARGO_BIN_EXE_git-scrum");
 pub const WORKERS: usize = 16;
 pub const CLONES: usize = 6;
 
@@ -325,7 +325,7 @@ impl Arena {
 }
 
 /// The lock files of git's below a repository. What the program locks with are files that stay, and no lock files.
-fn lock_files(repository: &Path) -> Vec<PathBuf> {
+pub fn lock_files(repository: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut directories = vec![repository.to_path_buf()];
     while let Some(directory) = directories.pop() {

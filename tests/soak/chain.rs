@@ -43,6 +43,16 @@ impl Entry {
 /// # Errors
 /// Where a version does not say the same in its message and in its record, and where one does not follow another.
 pub fn read(sandbox: &Sandbox, bare: &Path) -> Result<Vec<Entry>, String> {
+    let recorded = recorded(sandbox, bare)?;
+    let entries = recorded.iter().map(|(version, record)| entry(version, record));
+    entries.filter_map(Result::transpose).collect()
+}
+
+/// The same as it was recorded, each operation with its version.
+///
+/// # Errors
+/// As for [`read`].
+pub fn recorded(sandbox: &Sandbox, bare: &Path) -> Result<Vec<(String, Value)>, String> {
     let log = |tip: &str| sandbox.git(bare, &["log", "--reverse", "--format=%H%x00%P%x00%B%x01", tip]);
     let replaced = |log: &str| Some(log.split('\x01').next()?.split_once("\nScrum-Checkpoint: ")?.1.trim().to_owned());
     let mut logs = vec![log(BOARD)];
@@ -70,18 +80,16 @@ pub fn read(sandbox: &Sandbox, bare: &Path) -> Result<Vec<Entry>, String> {
     let read_already = |(id, _): &(&str, Vec<&str>)| checkpoints.contains(id);
     let versions: Vec<_> = versions.into_iter().filter(|version| !read_already(version)).collect();
     let records = records(sandbox, bare, &versions.iter().map(|(id, _)| *id).collect::<Vec<&str>>());
-    let mut entries = Vec::new();
+    let mut recorded = Vec::new();
     for (version, named) in versions {
         let found = records.get(version).cloned().unwrap_or_default();
-        let entries_here: Vec<Entry> =
-            found.iter().filter_map(|record| entry(version, record).transpose()).collect::<Result<_, String>>()?;
         let ids: Vec<&str> = found.iter().filter_map(|record| record.get("operation")?.get("id")?.as_str()).collect();
         if ids != named {
             return Err(format!("{version} names {named:?} and records {ids:?}"));
         }
-        entries.extend(entries_here);
+        recorded.extend(found.into_iter().map(|record| (version.to_owned(), record)));
     }
-    Ok(entries)
+    Ok(recorded)
 }
 
 /// The operations that each version records: a chunk at a time until none has more.

@@ -9,6 +9,9 @@
 //! What workers want is chosen by a printed seed, `SOAK_SEED`; how the processes fall together is not, so a seed does
 //! not bring a run back. This is the short form (`SOAK_SECS` makes it longer); the long one is `cargo bench --bench soak`.
 //!
+//! Beside that, two hosts run passes of one train at the same time: [`yard`] runs them, [`landings`] judges what they
+//! did together. The long form is `cargo bench --bench soak -- --landings 1000`.
+//!
 //! Modules: [`workload`] wishes, [`arena`] runs and records, [`faults`] go wrong, [`history`] is what was told,
 //! [`chain`] what the board says; [`model`] has the rules a second time, [`linear`] searches, [`check`] judges.
 
@@ -20,6 +23,7 @@ mod chain;
 mod check;
 mod faults;
 mod history;
+mod landings;
 mod linear;
 mod model;
 #[path = "../sim/random.rs"]
@@ -29,6 +33,7 @@ mod random;
 mod support;
 mod tampered;
 mod workload;
+mod yard;
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -38,10 +43,17 @@ use support::RemoteKind;
 
 /// How many wishes each worker has, on each remote.
 const WISHES: u32 = 6;
+/// How many landings two hosts share, with each of the settings.
+const LANDINGS: usize = 20;
 
-fn short(kind: RemoteKind) {
+fn seed() -> u64 {
     let seed = std::env::var("SOAK_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(7);
     println!("SOAK_SEED={seed}");
+    seed
+}
+
+fn short(kind: RemoteKind) {
+    let seed = seed();
     let record = std::env::var_os("SOAK_RECORD").map(std::path::PathBuf::from);
     let Some(arena) = Arena::new(kind, record.as_deref()) else { return };
     let seconds = std::env::var("SOAK_SECS").ok().and_then(|seconds| seconds.parse().ok());
@@ -55,6 +67,21 @@ fn short(kind: RemoteKind) {
     assert!(record.counts.killed_alone.load(Relaxed) > 0 && record.counts.killed_with_children.load(Relaxed) > 0);
     assert!(record.answers_dropped > 0);
     tampered::is_found_out(&record);
+}
+
+#[test]
+fn what_two_hosts_land_is_what_one_would_have_landed() {
+    let seed = seed();
+    for settings in yard::SETTINGS {
+        let yard = yard::Yard::new(settings);
+        let evidence = yard.run(seed, LANDINGS);
+        let account = landings::judge(&evidence).unwrap_or_else(|wrong| panic!("{settings}: {wrong}"));
+        println!("{settings}{account:?}\n{:?}", yard.counts);
+        assert!(account.landings >= LANDINGS && account.left > 0, "{account:?}");
+        let [first, second] = yard.counts.killed.each_ref().map(|killed| killed.load(Relaxed));
+        assert!(first > 0 && second > 0, "a host that was never killed has shown nothing");
+        landings::is_found_out(&evidence);
+    }
 }
 
 #[test]
