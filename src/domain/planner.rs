@@ -292,7 +292,8 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
     }
 }
 
-/// Why none of these is tested yet, if more are waited for: only before the first of them is, and nothing is most urgent.
+/// Why none of these is tested yet, if more are waited for: only before the first of them is, and unless one is most
+/// urgent.
 fn why_gather(train: &Train, cars: &[Car], now: Timestamp, policy: &TrainPolicy) -> Option<String> {
     let (least, wait) = policy.gather;
     let missing = (least as usize).checked_sub(cars.len()).filter(|missing| *missing > 0)?;

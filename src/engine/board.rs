@@ -203,7 +203,9 @@ fn decide<S: Store>(
 /// Why an operation is refused, in words that are true of the board as it stands. What the operation would have taken
 /// back first is not taken back by a "no": its holder may go on with it, and then nobody must have been told otherwise.
 fn as_it_stands<B: Board<Fault = Fault>>(board: &B, operation: &Operation, refusal: Refusal) -> Result<Refusal, Fault> {
-    if operation.overdue.as_ref().is_none_or(Vec::is_empty) {
+    // Who wants to have something is told what is in the way besides.
+    let grants = matches!(operation.command, Command::Claim { .. } | Command::Lock { .. });
+    if grants || operation.overdue.as_ref().is_none_or(Vec::is_empty) {
         return Ok(refusal);
     }
     let alone = Operation { overdue: Some(Vec::new()), ..operation.clone() };
