@@ -262,7 +262,9 @@ pub fn is_found_out(evidence: &Evidence) {
     let nth = |wanted: fn(&Step) -> bool| evidence.steps.iter().position(wanted).expect("there is one");
     let landing = nth(|step| matches!(step, Step::Landed { .. }));
     let start = nth(|step| matches!(step, Step::Started { .. }));
-    let verdict = nth(|step| matches!(step, Step::Judged { passed: true, .. }));
+    let Step::Landed { tree: landed, .. } = &evidence.steps[landing] else { unreachable!("it was looked for") };
+    let of_landed = |step: &Step| matches!(step, Step::Judged { tree, .. } if tree == landed);
+    let verdict = evidence.steps.iter().position(of_landed).expect("what landed had been judged");
     let left = nth(|step| matches!(step, Step::Left { .. }));
     found_out("a run was begun twice", &|other| other.steps.insert(start, other.steps[start].clone()));
     found_out("what was known was tested again", &|other| other.steps.push(other.steps[start].clone()));
