@@ -48,8 +48,10 @@ pub fn fold<S: Store>(
     request: &FoldRequest,
 ) -> Result<Option<Folded>, TransactError<Fault>> {
     store.in_turn(|| {
+        // A wish would take the place of what this clone has left open, which could happen unnoticed then.
+        let may_ask = store.exchanges() && store.left_open()?.is_none();
         let mut asked = false;
-        let folded = try_fold(store, pace, request, &mut asked);
+        let folded = try_fold(store, pace, request, may_ask, &mut asked);
         if asked {
             // Whoever was let through takes the wish back. If that fails, others remove it.
             let _ = store.offer(&[], request.at_secs);
@@ -62,6 +64,7 @@ fn try_fold<S: Store>(
     store: &S,
     pace: &(impl Pace + ?Sized),
     request: &FoldRequest,
+    may_ask: bool,
     asked: &mut bool,
 ) -> Result<Option<Folded>, TransactError<Fault>> {
     // Checkpoints that may have arrived, or may yet, with what they stand for.
@@ -90,7 +93,7 @@ fn try_fold<S: Store>(
         let old = if planted::is(Bug::FoldUnleased) { store.refresh()?.unwrap_or(tip) } else { tip };
         match store.replace(&old, &new)? {
             Outcome::Applied => return Ok(Some(folded)),
-            Outcome::Lost { .. } if !*asked && store.exchanges() => {
+            Outcome::Lost { .. } if may_ask && !*asked => {
                 // Others write, and this is nothing that they could do: they let it through, as they do a landing.
                 *asked = true;
                 store.offer(&[Intent { id: pace.nonce(), base: old, payload: Vec::new() }], request.at_secs)?;
