@@ -125,10 +125,12 @@ impl Settings {
         feed.map(|into| Feed { into, every })
     }
 
-    /// Whether cars may be submitted to `target`.
-    pub fn may_land_on(&self, target: &Branch) -> bool {
+    /// Why work must not land on `target`, if it must not.
+    pub fn why_not_land_on(&self, target: &Branch) -> Option<String> {
         let targets = &self.branches.targets;
-        targets.is_empty() || targets.iter().any(|pattern| names(pattern, target))
+        let may = targets.is_empty() || targets.iter().any(|pattern| names(pattern, target));
+        let allowed = targets.join(", ");
+        (!may).then(|| format!("work must not land on {target}, but on {allowed} (branches.targets in .scrum.toml)"))
     }
 
     /// Whether a branch is one that work lands on, by what is configured.

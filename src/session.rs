@@ -454,6 +454,7 @@ impl Session {
         let settings = self.settings_of(target)?;
         Ok(PassSettings {
             target: target.clone(),
+            forbidden: settings.why_not_land_on(target),
             policy: settings.train.policy(),
             method: settings.train.method,
             lanes: settings.train.lanes(),

@@ -223,12 +223,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
 impl Context {
     /// Refuses a target that work must not be submitted to.
     fn check_target(&self, target: &Branch) -> Result<(), CliError> {
-        let settings = self.session.settings()?;
-        if settings.may_land_on(target) {
-            return Ok(());
-        }
-        let allowed = settings.branches.targets.join(", ");
-        let what = format!("work must not land on {target}, but on {allowed} (branches.targets in .scrum.toml)");
+        let Some(what) = self.session.settings()?.why_not_land_on(target) else { return Ok(()) };
         let hint = "git scrum submit --target BRANCH";
         Err(CliError::new(errors::exit::FORBIDDEN, "forbidden-target", what, hint).with("target", target.as_str()))
     }

@@ -292,6 +292,14 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
     }
 }
 
+/// Plans for a train on which nothing may happen for `reason`: what is under way is given up, and every car stays where
+/// it is.
+pub fn stand_still(train: &Train, cars: &[Car], reason: &str) -> Plan {
+    let gives_up = train.runs.iter().map(Action::cancel);
+    let waits = cars.iter().map(|car| Action::Wait { car: car.id.clone(), reason: reason.to_owned() });
+    Plan { actions: gives_up.chain(waits).collect(), ..Plan::default() }
+}
+
 /// Why none of these is tested yet, if more are waited for: only before the first of them is, and unless one is most
 /// urgent.
 fn why_gather(train: &Train, cars: &[Car], now: Timestamp, policy: &TrainPolicy) -> Option<String> {

@@ -13,7 +13,7 @@ use super::ports::{Checks, Code, Host};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::lanes::{Affected, Lanes, are_apart};
-use crate::domain::planner::{Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, plan};
+use crate::domain::planner::{Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, plan, stand_still};
 use crate::domain::{
     Batch, Branch, Car, CarId, CheckName, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Train, Verdict,
     VerdictRecord,
@@ -30,6 +30,8 @@ const STEPS_MAX: usize = 10_000;
 pub struct PassSettings {
     /// The train.
     pub target: Branch,
+    /// Why work must not land there, if it must not.
+    pub forbidden: Option<String>,
     /// Whether verdicts come from outside, and how long they are waited for.
     pub policy: TrainPolicy,
     /// What a landed car looks like in the history.
@@ -338,6 +340,9 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
 
     /// Plans, building every candidate the plan asks for.
     fn plan_fully(&self, train: &Train, cars: &[Car], seen: &mut Observation) -> Result<Plan, EngineError> {
+        if let Some(reason) = &self.settings.forbidden {
+            return Ok(stand_still(train, cars, reason));
+        }
         loop {
             let next = plan(train, cars, seen, &self.settings.policy);
             let Some(wanted) = next.wanted else { return Ok(next) };

@@ -102,6 +102,28 @@ fn work_lands_only_where_it_may() {
 }
 
 #[test]
+fn where_work_may_land_no_more_it_waits_and_is_not_forgotten() {
+    let (world, clone) = levels(&LEVELS.replace("check = [\"true\"]", "ci = \"external\""));
+    let runs = || {
+        let pass = world.ok(&clone, &["merge-train", "--target", "team/alpha"]);
+        let reasons = pass["actions"].as_array().expect("a list").iter().filter_map(|action| action["reason"].as_str());
+        (pass["runs"].as_array().expect("a list").len(), reasons.map(str::to_owned).collect::<Vec<_>>())
+    };
+    for name in ["one", "two"] {
+        submit(&world, &clone, name, "team/alpha");
+    }
+    assert_eq!(runs(), (2, vec![]));
+    world.sandbox.git(&clone, &["config", "scrum.branches.targets", r#"["main"]"#]);
+    let why = "work must not land on team/alpha, but on main (branches.targets in .scrum.toml)";
+    assert_eq!(runs(), (0, vec![why.to_owned(); 2]));
+    assert_eq!(runs(), (0, vec![why.to_owned(); 2]), "nothing is left to give up");
+    world.sandbox.git(&clone, &["config", "--unset", "scrum.branches.targets"]);
+    let pass = world.ok(&clone, &["merge-train", "--target", "team/alpha"]);
+    assert_eq!(texts(&pass["cars"], Some("branch")), ["one", "two"]);
+    assert_eq!(pass["runs"].as_array().expect("a list").len(), 2);
+}
+
+#[test]
 fn the_work_of_a_team_begins_on_its_branch_and_lands_there() {
     let (world, clone) = levels(LEVELS);
     submit(&world, &clone, "one", "team/alpha");

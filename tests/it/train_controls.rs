@@ -276,6 +276,27 @@ fn what_is_needed_comes_first_in_whatever_order_others_agree() {
 }
 
 #[test]
+fn a_whole_tree_of_cars_goes_in_order_once_what_all_need_is_agreed_to() {
+    let mut yard = Yard::new("approvals = 1\n");
+    let bob = yard.world.clone("bob");
+    let tree = [("A", ""), ("B", "A"), ("G", "A"), ("C", "B"), ("E", "B"), ("F", "B"), ("D", "C")];
+    for (car, after) in tree {
+        let needs = if after.is_empty() { vec![] } else { vec!["--after", after] };
+        submit(&yard, car, &needs);
+    }
+    for car in ["D", "F", "C", "G", "B", "E"] {
+        yard.world.ok(&bob, &["approve", car]);
+        assert_eq!(yard.tick()["runs"].as_array().expect("a list").len(), 0);
+    }
+    yard.world.ok(&bob, &["approve", "A"]);
+    yard.tick();
+    assert_eq!(yard.in_test.len(), 7, "all are tested at once");
+    yard.settle(|_| false);
+    let started = ["A", "A B", "A B G", "A B C G", "A B C E G", "A B C E F G", "A B C D E F G"];
+    yard.end("A B G C E F D", &started, 0);
+}
+
+#[test]
 fn what_a_car_needs_must_be_on_its_way_to_the_same_target() {
     let mut yard = Yard::new("");
     yard.push("A", "A", "A");

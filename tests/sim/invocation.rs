@@ -373,6 +373,7 @@ impl<'p> Invocation<'p> {
         let code = crate::code::SimCode(self.process);
         let settings = PassSettings {
             target: target(),
+            forbidden: None,
             policy: TrainPolicy {
                 external: plan.external,
                 timeout: Seconds(VERDICT_SECS),
