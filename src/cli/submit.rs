@@ -23,6 +23,9 @@ pub struct Args {
     /// They land by one move of the target or not at all, in this order: a stack, or changes that need each other
     #[arg(long)]
     together: bool,
+    /// Test it by itself where cars are tested in batches; =false takes that back
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, default_missing_value = "true", require_equals = true)]
+    single: Option<bool>,
     /// The branch to land on
     #[arg(long, value_name = "T")]
     target: Option<String>,
@@ -69,6 +72,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
             priority,
             after: tasks::parse_all(&args.after)?,
             together: together.clone(),
+            single: args.single,
             leave_uncommitted: args.leave_uncommitted,
         };
         let submitted = context.board()?.submit(&request, &session.code)?;

@@ -108,6 +108,7 @@ pub(super) fn car(car: &Car) -> Value {
         "task": car.task.as_ref().map(|task| task.id.as_str()),
         "after": car.after.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
         "together": car.together.iter().map(|id| id.as_str()).collect::<Vec<_>>(),
+        "single": car.single,
         "promoted": car.promoted > 0,
         "approved_by": car.approved_by().map(|by| by.as_str()).collect::<Vec<_>>(),
         "landed_as": car.landed_as.as_ref().map(|id| id.as_str()),

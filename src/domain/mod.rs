@@ -13,6 +13,7 @@ pub mod id;
 pub mod independence;
 pub mod invariants;
 pub mod lanes;
+mod log_line;
 pub mod memory;
 pub mod pattern;
 pub mod planner;

@@ -192,6 +192,9 @@ pub struct Car {
     /// itself. They belong together as long as all of them say the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub together: Vec<CarId>,
+    /// Whether no other car is put into a batch with it, but for those that it lands together with.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub single: bool,
     /// Where it is on its way.
     pub state: CarState,
     /// Why it is there.

@@ -64,6 +64,7 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             priority: None,
             after: Vec::new(),
             together: Vec::new(),
+            single: None,
             first: false,
         };
         let update = Some(update).filter(|update| update.old != update.new);

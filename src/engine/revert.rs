@@ -93,6 +93,7 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             priority: Some(Priority::P0),
             after: Vec::new(),
             together: Vec::new(),
+            single: None,
             first: true,
         };
         let Outcome::Submitted { position, again, .. } = self.publish_together(command, update, code)?.outcome else {

@@ -30,6 +30,8 @@ pub struct SubmitRequest {
     /// Cars that land by one move of the target or not at all, this one among them, in order; empty: it stands for
     /// itself.
     pub together: Vec<CarId>,
+    /// Whether no other car is put into a batch with it; `None`: as it was.
+    pub single: Option<bool>,
     /// Submit although there are changes in no commit.
     pub leave_uncommitted: bool,
 }
@@ -102,6 +104,7 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             priority: request.priority,
             after: request.after.clone(),
             together: request.together.clone(),
+            single: request.single,
             first: false,
         };
         let mut asked = self.publish_together(command.clone(), update.clone(), code)?;

@@ -26,6 +26,33 @@ fn a_batch_that_is_being_tested_begins_anew_without_the_car_that_is_taken_out() 
     yard.end("B", &["A B", "B"], 0);
 }
 
+/// Who is to be tested alone is in no batch, neither with those who were there nor with who arrives.
+#[test]
+fn a_single_car_is_in_no_batch_and_the_others_are_halved_without_it() {
+    let mut yard = Yard::new("strategy = \"batch\"\n");
+    let submit = |yard: &Yard, name: &str, single: &str| {
+        yard.push(name, name, name);
+        yard.world.ok(&yard.clone, &["submit", "--branch", name, single]);
+    };
+    submit(&yard, "A", "--single");
+    yard.submit("B C D");
+    yard.tick();
+    yard.settle(|files| files.contains(&"C"));
+    let tested = ["A", "A B C D", "A B", "A B C", "A B D"];
+    yard.end("A B D", &tested, 0);
+
+    let mut yard = Yard::new("strategy = \"batch\"\n");
+    yard.submit("A");
+    yard.tick();
+    submit(&yard, "B", "--single");
+    yard.submit("C D");
+    submit(&yard, "D", "--single");
+    // They think better of it.
+    submit(&yard, "D", "--single=false");
+    yard.settle(|_| false);
+    yard.end("A B C D", &["A", "A B", "A B C D"], 0);
+}
+
 /// Somebody pushes while what passed is not yet landed: all of it is tested again, and nothing is halved for that.
 #[test]
 fn a_push_past_a_batch_that_passed_has_it_tested_again_as_a_whole() {

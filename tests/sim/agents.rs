@@ -160,6 +160,7 @@ impl Actor {
                     priority: world.percent(20).then_some(Priority::P1),
                     after,
                     together: Vec::new(),
+                    single: None,
                     leave_uncommitted: false,
                 });
             }

@@ -309,6 +309,7 @@ impl<'p> Invocation<'p> {
             priority,
             after,
             together: Vec::new(),
+            single: None,
             leave_uncommitted: false,
         };
         self.actor.mind.borrow_mut().pending = Some((Want::Submit(request.clone()), self.process.world.now_ms()));

@@ -125,7 +125,9 @@ impl Odds {
 pub(super) fn next(ordered: &[&Car], waiting: &[&Car], size: usize) -> Vec<CarId> {
     let Some(first) = waiting.first() else { return Vec::new() };
     let urgency = |car: &Car| urgency(ordered, &car.id);
-    let alike: Vec<&&Car> = waiting.iter().take_while(|car| urgency(car) == urgency(first)).collect();
+    let is_alone = |car: &Car| car.single || first.single;
+    let fits = |car: &&&Car| car.goes_with(first) || (urgency(car) == urgency(first) && !is_alone(car));
+    let alike: Vec<&&Car> = waiting.iter().take_while(fits).collect();
     // Who lands together is tested together.
     let last = alike.get(size.max(1) - 1).or(alike.last()).expect("BUG: there is a first");
     let count = alike.iter().rposition(|car| car.goes_with(last)).map_or(1, |place| place + 1);

@@ -156,7 +156,7 @@ impl<'a> Speculation<'a> {
 
     /// Goes through the line from its head on.
     fn look_at_line(&mut self, found: &mut Found, odds: &mut Odds) -> Result<Option<Look>, Wanted> {
-        let window = if self.policy.tests_together() { usize::MAX } else { self.policy.window.of(self.train) as usize };
+        let window = self.window();
         let mut overtakes_nobody = true;
         for (place, index) in
             (0..self.batches.len()).filter(|index| !self.batches[*index].apart).enumerate().collect::<Vec<_>>()
@@ -222,16 +222,25 @@ impl<'a> Speculation<'a> {
         cars.find_map(|(nth, id)| Some((nth, self.car(id).after.iter().find(|first| missing(first))?.clone())))
     }
 
+    /// How many batches are looked at, from the head of the line on.
+    fn window(&self) -> usize {
+        if self.policy.tests_together() { usize::MAX } else { self.policy.window.of(self.train) as usize }
+    }
+
     /// Whether what failed behind `stem` may have been a whim of its check: too few that contain it failed for that,
     /// and one that does has passed or may still pass.
+    ///
+    /// What is counted on here has to be what comes to be: who waits for somebody behind who waits in turn, waits for
+    /// ever. So this goes down the line as [`Speculation::look_at_line`] does once the car is forgiven. Those that
+    /// failed on the way to whoever may clear them are forgiven for the same reason.
     fn is_forgiven(&self, index: usize, stem: &[CarId]) -> Result<bool, Wanted> {
         if self.policy.tolerate == 0 || self.is_several(&self.batches[index]) {
             return Ok(false);
         }
         let mut cars: Vec<CarId> = stem.iter().chain(&self.batches[index].cars).cloned().collect();
         let mut failed = 1;
-        let window = self.policy.window.of(self.train) as usize;
-        let in_line = self.batches.iter().enumerate().filter(|(_, batch)| !batch.apart).take(window);
+        let mut overtakes_nobody = true;
+        let in_line = self.batches.iter().enumerate().filter(|(_, batch)| !batch.apart).take(self.window());
         for (_, behind) in in_line.skip_while(|(other, _)| *other <= index) {
             if failed > self.policy.tolerate {
                 return Ok(false);
@@ -240,9 +249,19 @@ impl<'a> Speculation<'a> {
                 continue;
             }
             match self.stand(behind, &cars)? {
-                Standing::Passed(_) | Standing::InTest(_) | Standing::Untested(_) => return Ok(true),
-                Standing::Failed(_) | Standing::Fail(..) => failed += 1,
-                Standing::StepAside(_) | Standing::Breaks(_) => continue,
+                Standing::InTest(_) | Standing::Untested(_) => return Ok(true),
+                Standing::Passed(_) if overtakes_nobody => return Ok(true),
+                Standing::Passed(_) => {}
+                Standing::Failed(_) | Standing::Fail(..) if !self.is_several(behind) => failed += 1,
+                Standing::Failed(_) | Standing::Fail(..) => {
+                    failed += 1;
+                    overtakes_nobody &= self.policy.batch.relaxed;
+                    continue;
+                }
+                Standing::StepAside(_) | Standing::Breaks(_) => {
+                    overtakes_nobody &= self.policy.batch.relaxed;
+                    continue;
+                }
             }
             cars.extend(behind.cars.iter().cloned());
         }
@@ -342,7 +361,14 @@ impl<'a> Speculation<'a> {
             return Ok(Some(look));
         }
         if free > 0 && !passed.is_empty() && odds.are_good() {
-            self.put_in_line(&odds.together(&passed, free, self.policy.batch));
+            // Who is tested alone stands alone in line, too.
+            let is_single = |index: usize| self.batches[index].cars.iter().any(|id| self.car(id).single);
+            let mut fit = passed.clone();
+            match is_single(passed[0].0) {
+                true => fit.truncate(1),
+                false => fit.retain(|(index, _)| !is_single(*index)),
+            }
+            self.put_in_line(&odds.together(&fit, free, self.policy.batch));
             return Ok(Some(Look::Regrouped));
         }
         for (index, _) in &passed {

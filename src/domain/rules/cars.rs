@@ -19,7 +19,7 @@ use crate::planted::{self, Bug};
 const AFTER_MAX: usize = 64;
 
 pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::Submit { car: id, target, branch, commit, title, task, priority, after, together, first } =
+    let Command::Submit { car: id, target, branch, commit, title, task, priority, after, together, single, first } =
         &operation.command
     else {
         unreachable!("BUG: only a submission is decided here")
@@ -40,7 +40,7 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         known.as_ref().filter(|car| car.state.is_open() && car.commit == *commit && car.task == car_task)
     {
         check_together(id, together)?;
-        return submit_again(draft, open.clone(), *priority, (after, together));
+        return submit_again(draft, open.clone(), (*priority, *single), (after, together));
     }
     check_name(draft, target, known.as_ref(), car_task.as_ref())?;
     check_together(id, together)?;
@@ -68,6 +68,7 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         promoted: if *first { before_all(&draft.open_cars(target)?) } else { 0 },
         after: still_open,
         together: together.clone(),
+        single: single.unwrap_or(false),
         state: CarState::Queued,
         reason: None,
         approvals,
@@ -120,21 +121,21 @@ fn check_name<B: Board>(
 fn submit_again<B: Board>(
     draft: &mut Draft<'_, B>,
     mut car: Car,
-    priority: Option<Priority>,
+    (priority, single): (Option<Priority>, Option<bool>),
     (after, together): (&[CarId], &[CarId]),
 ) -> Ruling<B::Fault> {
     let together = if together.is_empty() { car.together.clone() } else { together.to_vec() };
     let wished =
         if after.is_empty() { car.after.clone() } else { open_cars_before(draft, &car.target, &car.id, after)? };
-    let priority = priority.unwrap_or(car.priority);
+    let (priority, single) = (priority.unwrap_or(car.priority), single.unwrap_or(car.single));
     let outcome = Outcome::Submitted { car: car.id.clone(), position: car.position, again: true };
-    if (priority, &wished, &together) != (car.priority, &car.after, &car.together) {
+    if (priority, single, &wished, &together) != (car.priority, car.single, &car.after, &car.together) {
         not_landing(draft, &car.target, &car.id)?;
         if let Some(mut train) = draft.train(&car.target)? {
             leave_batch(&mut train, &car.id);
             draft.put_train(train);
         }
-        car.priority = priority;
+        (car.priority, car.single) = (priority, single);
         car.after = wished;
         car.together = together;
         draft.put_car(car);

@@ -81,10 +81,11 @@ fn gains(gain: Gain, now: &Totals, other: &Totals) -> bool {
 #[cfg(test)]
 mod tests {
     use super::super::load::{Arrival, Arrivals, Flaw, Mix};
+    use super::super::own::number_of;
     use super::super::{History, Recorded};
     use super::*;
     use crate::domain::planner::{BatchPolicy, WindowPolicy};
-    use crate::domain::{Branch, Priority, Seconds};
+    use crate::domain::{Batch, Branch, CarId, Command, Priority, Seconds};
 
     /// Every car by itself, in a window of so many.
     fn single(window: u32, slots: u32) -> Setting {
@@ -111,7 +112,7 @@ mod tests {
     }
 
     fn car(at: f64, run_time: f64) -> Arrival {
-        Arrival { at, priority: Priority::default(), after: Vec::new(), flaw: None, run_time }
+        Arrival { at, priority: Priority::default(), after: Vec::new(), single: false, flaw: None, run_time }
     }
 
     fn of(cars: Vec<Arrival>) -> [Trace; 1] {
@@ -173,6 +174,12 @@ mod tests {
             run(trace, Limits { slots, interval: setting.interval, waits: !setting.policy.external }, seed, &mut own);
         let mut history = History::new(Branch::parse("main").expect("a branch"));
         own.recorded.iter().for_each(|(operation, outcome)| history.note(operation, outcome));
+        for (operation, _) in &own.recorded {
+            let Command::ChangeRuns { batches: Some(batches), .. } = &operation.command else { continue };
+            let is_single = |id: &CarId| trace.cars[number_of(id) as usize].single;
+            let alone = |batch: &Batch| batch.cars.len() == 1 || !batch.cars.iter().any(is_single);
+            assert!(batches.iter().all(alone), "seed {seed}: {batches:?}");
+        }
         (totals, history.recorded(usize::MAX).expect("cars were decided"))
     }
 
@@ -205,7 +212,8 @@ mod tests {
                 outside_rate: 0.0,
                 hotfix_rate: 0.1,
             };
-            let trace = whole(&mix, 30, seed);
+            let mut trace = whole(&mix, 30, seed);
+            trace.cars.iter_mut().skip(3).step_by(7).for_each(|car| car.single = true);
             let (first, recorded) = played_twice(&trace, &setting, seed);
             let again = compare(std::slice::from_ref(&recorded.trace), &setting, seed);
             assert_eq!(recorded.left_out, 0, "seed {seed}");
@@ -238,7 +246,11 @@ mod tests {
             for external in [false, true] {
                 for slots in 1..=3 {
                     let batches = batches(slots);
-                    let setting = Setting { policy: TrainPolicy { external, ..batches.policy }, ..batches };
+                    // Some wait for others to clear them, who must not wait for them in turn.
+                    let tolerate = seed as u32 % 4;
+                    let batch = BatchPolicy { relaxed: seed % 8 < 4, ..batches.policy.batch };
+                    let policy = TrainPolicy { external, tolerate, batch, ..batches.policy };
+                    let setting = Setting { policy, ..batches };
                     let totals = compare(&traces, &setting, seed);
                     let what = (totals.innocents, totals.waiting, totals.landed.len() + totals.ejected);
                     assert_eq!(what, (0, 0, 60), "seed {seed}, {setting:?}");

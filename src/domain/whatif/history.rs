@@ -34,6 +34,7 @@ struct Submission {
     at: Timestamp,
     priority: Priority,
     after: Vec<usize>,
+    single: bool,
     fate: Fate,
 }
 
@@ -90,13 +91,13 @@ impl History {
     pub fn note(&mut self, operation: &Operation, outcome: &Outcome) {
         let at = operation.at;
         match (&operation.command, outcome) {
-            (Command::Submit { car, target, priority, after, .. }, Outcome::Submitted { again: false, .. })
+            (Command::Submit { car, target, priority, after, single, .. }, Outcome::Submitted { again: false, .. })
                 if *target == self.target =>
             {
                 let after = after.iter().filter_map(|id| self.current.get(id).copied()).collect();
                 self.current.insert(car.clone(), self.submitted.len());
-                let priority = priority.unwrap_or_default();
-                self.submitted.push(Submission { at, priority, after, fate: Fate::Unknown });
+                let (priority, single) = (priority.unwrap_or_default(), single.unwrap_or_default());
+                self.submitted.push(Submission { at, priority, after, single, fate: Fate::Unknown });
             }
             (Command::StartRun { target, run }, Outcome::Train { changed: true }) if *target == self.target => {
                 self.begin(run, at);
@@ -187,13 +188,14 @@ impl History {
         let mut cars: Vec<Arrival> = Vec::with_capacity(kept.len());
         let mut result = Totals::default();
         for nth in kept.keys() {
-            let Submission { at, priority, after, fate } = &self.submitted[*nth];
+            let Submission { at, priority, after, single, fate } = &self.submitted[*nth];
             // Clocks of those who submit differ: the order on the board is the order of arrival.
             let earlier = cars.last().map_or(0.0, |car| car.at);
             let arrival = Arrival {
                 at: (at.since(since).0 as f64).max(earlier),
                 priority: *priority,
                 after: after.iter().filter_map(|first| kept.get(first).copied()).collect(),
+                single: *single,
                 flaw: if let Fate::Flawed(flaw) = fate { Some(*flaw) } else { None },
                 run_time: times.get(nth).copied().unwrap_or_else(|| {
                     let at_least = self.at_least.get(nth).map_or(0.0, |secs| *secs as f64);

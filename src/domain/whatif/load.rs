@@ -29,6 +29,8 @@ pub struct Arrival {
     pub priority: Priority,
     /// Earlier cars that must land before it.
     pub after: Vec<CarNo>,
+    /// Whether it is tested in no batch with others.
+    pub single: bool,
     /// What is wrong with it by itself.
     pub flaw: Option<Flaw>,
     /// How long a test takes that is about it, or about cars of which it is the last.
@@ -110,6 +112,7 @@ impl Trace {
             at,
             priority: if hotfix[nth] { Priority::P0 } else { Priority::default() },
             after: Vec::new(),
+            single: false,
             flaw: bad[nth].then_some(Flaw::Fails),
             run_time: 1.0,
         };

@@ -99,6 +99,7 @@ impl OwnTrain {
                 priority: Some(arrival.priority),
                 after,
                 together: Vec::new(),
+                single: arrival.single.then_some(true),
                 first: false,
             };
             self.apply(arrival.at, submit);
@@ -298,7 +299,7 @@ fn car_id(car: CarNo) -> CarId {
     CarId::parse(&format!("car-{car}")).expect("an id")
 }
 
-fn number_of(car: &CarId) -> CarNo {
+pub(super) fn number_of(car: &CarId) -> CarNo {
     car.as_str().trim_start_matches("car-").parse().expect("cars are named by numbers")
 }
 

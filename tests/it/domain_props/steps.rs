@@ -251,6 +251,7 @@ impl World {
                     priority: (d < 64).then_some(Priority::P0),
                     after: self.after(&target, e),
                     together: Vec::new(),
+                    single: (e % 8 == 0).then_some(f < 128),
                     first: false,
                     task: Some(SubmittedTask { fence: self.fence(&task, f), id: task }),
                 };
@@ -272,6 +273,7 @@ impl World {
                     } else {
                         Vec::new()
                     },
+                    single: None,
                     first: f < 60,
                     task: None,
                 }

@@ -192,6 +192,7 @@ fn car() -> Car {
         promoted: 0,
         after: ids(&["101", "Feature/ü"]),
         together: vec![],
+        single: false,
         state: CarState::Ejected,
         reason: Some("its check failed on c".into()),
         approvals: vec![],
@@ -217,6 +218,7 @@ fn least_car() -> Car {
         promoted: 0,
         after: vec![],
         together: vec![],
+        single: false,
         state: CarState::Queued,
         reason: None,
         approvals: vec![],
@@ -443,6 +445,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 priority: Some(Priority::P0),
                 after: ids(&["100"]),
                 together: vec![],
+                single: None,
                 first: false,
             },
             Outcome::Submitted { car: id("101"), position: 4, again: false },
@@ -459,6 +462,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 priority: None,
                 after: vec![],
                 together: vec![],
+                single: None,
                 first: false,
             },
             Outcome::Submitted { car: id("Feature/ü"), position: 4, again: true },
@@ -475,6 +479,7 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 priority: Some(Priority::P0),
                 after: vec![],
                 together: vec![],
+                single: None,
                 first: true,
             },
             Outcome::Submitted { car: id("revert/102-cccccccccc"), position: 9, again: false },
@@ -491,9 +496,27 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
                 priority: None,
                 after: vec![],
                 together: ids(&["102", "103"]),
+                single: None,
                 first: false,
             },
             Outcome::Submitted { car: id("102"), position: 8, again: false },
+        ),
+        (
+            "submit-single",
+            Command::Submit {
+                car: id("102"),
+                target: target(),
+                branch: id("ai-feature/issue-102-2"),
+                commit: object('e'),
+                title: AWKWARD.into(),
+                task: None,
+                priority: None,
+                after: vec![],
+                together: vec![],
+                single: Some(true),
+                first: false,
+            },
+            Outcome::Submitted { car: id("102"), position: 8, again: true },
         ),
         (
             "eject",
@@ -791,6 +814,11 @@ pub fn stepped_board() -> Changes {
 pub fn grouped_board() -> Changes {
     let (first, second) = (id("Feature/ä"), id("Feature/ü"));
     board_of_car(Train::new(id("main")), Car { together: vec![first, second], ..least_car() })
+}
+
+/// A board with a car that is tested by itself.
+pub fn single_board() -> Changes {
+    board_of_car(Train::new(id("main")), Car { single: true, ..least_car() })
 }
 
 /// A board whose train has seen cars fail.

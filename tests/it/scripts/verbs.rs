@@ -94,11 +94,24 @@ impl World {
         let after = words.options("--after")?;
         let first = words.flag("--first");
         let together: Vec<CarId> = words.options("--with")?;
+        let single = words.flag("--single").then_some(true);
         let Some(task) = words.has_more().then(|| words.next::<TaskId>("task")).transpose()? else {
             let branch = named.ok_or("neither a task nor a branch is named")?;
             let (car, title) = (CarId::from(&branch), format!("work on {branch}"));
             let task = None;
-            return Ok(Command::Submit { car, target, branch, commit, title, task, priority, after, together, first });
+            return Ok(Command::Submit {
+                car,
+                target,
+                branch,
+                commit,
+                title,
+                task,
+                priority,
+                after,
+                together,
+                single,
+                first,
+            });
         };
         let Ok(known) = self.board.task(&task);
         let Ok(grants) = self.board.grants();
@@ -113,7 +126,7 @@ impl World {
         let title = known.map_or_else(String::new, |task| task.summary.title);
         let car = CarId::from(&task);
         let task = Some(SubmittedTask { id: task, fence });
-        Ok(Command::Submit { car, target, branch, commit, title, task, priority, after, together, first })
+        Ok(Command::Submit { car, target, branch, commit, title, task, priority, after, together, single, first })
     }
 
     fn eject(&mut self, words: &mut Words) -> Result<Command, Wrong> {
