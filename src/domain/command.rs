@@ -350,6 +350,7 @@ pub enum Command {
         /// The train.
         target: Branch,
         /// Tests to ask for.
+        #[serde(with = "super::run_list")]
         start: Vec<Run>,
         /// The candidates of tests that are wanted no more.
         cancel: Vec<ObjectId>,

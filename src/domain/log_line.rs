@@ -4,7 +4,10 @@
 
 use super::claim::Fence;
 use super::pattern::Pattern;
-use super::{CarId, Command, Operation, Outcome, TaskId};
+use super::{CarId, Command, Operation, Outcome, Run, TaskId};
+
+/// With so many cars a run is not called by all of them.
+const NAMED_MAX: usize = 8;
 
 impl Command {
     /// What it is called in the log.
@@ -48,6 +51,11 @@ impl Operation {
         let by = &self.by;
         let list = |ids: &[TaskId]| ids.iter().map(TaskId::as_str).collect::<Vec<_>>().join(" ");
         let cars = |ids: &[CarId]| ids.iter().map(CarId::as_str).collect::<Vec<_>>().join(" ");
+        // Those of a long line contain each other.
+        let cars_of_run = |run: &Run| match run.cars.len() {
+            0..NAMED_MAX => cars(&run.cars),
+            _ => format!("{} behind {} others", cars(run.tested()), run.ahead),
+        };
         let because = |reason: &Option<String>| reason.as_ref().map(|r| format!(": {r}")).unwrap_or_default();
         match (&self.command, outcome) {
             (command, Outcome::Refused) => format!("{} by {by}: refused", command.verb()),
@@ -101,8 +109,8 @@ impl Operation {
                 format!("run {} on {target} by {by}, {}", cars(&run.cars), run.commit)
             }
             (Command::ChangeRuns { target, start, .. }, Outcome::Runs { started, cancelled }) => {
-                let started = start.iter().filter(|run| started.contains(&run.commit)).map(|run| cars(&run.cars));
-                let started: Vec<String> = started.collect();
+                let started = start.iter().filter(|run| started.contains(&run.commit));
+                let started: Vec<String> = started.map(|run| cars_of_run(run)).collect();
                 let (count, started) = (cancelled.len(), started.join(" / "));
                 format!("runs of {started} on {target} by {by}, {count} cancelled")
             }

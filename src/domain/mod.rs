@@ -19,6 +19,7 @@ pub mod pattern;
 pub mod planner;
 pub mod refusal;
 pub mod rules;
+mod run_list;
 pub mod task;
 pub mod team;
 pub mod time;

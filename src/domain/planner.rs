@@ -26,6 +26,9 @@ use line::{Wanted, speculate};
 /// How often a test may end without a verdict before its car is ejected.
 pub const INCONCLUSIVE_MAX: u32 = 3;
 
+/// How many runs may be under way at once, whatever is configured: more would not fit into the record of a train.
+pub const RUNS_MAX: usize = 128;
+
 /// What was seen outside the board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Observation {
@@ -110,6 +113,11 @@ pub struct TrainPolicy {
 }
 
 impl TrainPolicy {
+    /// How many runs may be under way at once.
+    fn runs_max(&self) -> usize {
+        if self.slots == 0 { RUNS_MAX } else { (self.slots as usize).min(RUNS_MAX) }
+    }
+
     /// Whether cars are tested together at all: where runs are free nothing is gained by it.
     pub fn tests_together(&self) -> bool {
         self.batch.cars_max != 1 && self.slots != 0
@@ -337,10 +345,7 @@ fn in_lanes(
         batches.extend(grouped);
     }
     let cancelled = actions.iter().filter(|action| matches!(action, Action::CancelRun { .. })).count();
-    let mut free = match policy.slots {
-        0 => usize::MAX,
-        slots => (slots as usize).saturating_sub(train.runs.len() - cancelled),
-    };
+    let mut free = policy.runs_max().saturating_sub(train.runs.len() - cancelled);
     let allowed = |action: Action| match action {
         Action::StartRun { cars, ahead, .. } if free == 0 => {
             let reason = "no more runs at once, and other lanes go first";

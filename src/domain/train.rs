@@ -27,7 +27,7 @@ pub struct Train {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub landing: Option<Landing>,
     /// Tests that were asked for and have no verdict yet.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, with = "super::run_list", skip_serializing_if = "Vec::is_empty")]
     pub runs: Vec<Run>,
     /// How many cars are speculated on; absent: as many as at the start.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -34,7 +34,8 @@ use serde::de::DeserializeOwned;
 
 use values::{
     approved_board, at, batched_board, checked_board, entry, failing_board, frozen_board, grouped_board, id,
-    least_board, least_entry, looked, operations, promoted_board, recorded, single_board, stepped_board, whole_board,
+    least_board, least_entry, looked, operations, promoted_board, recorded, single_board, stacked_board, stepped_board,
+    whole_board,
 };
 
 /// What a ledger holds: the text of every record, by key.
@@ -123,7 +124,7 @@ fn golden(ledger: &str, written: &Records) -> Held {
 }
 
 /// Every golden board.
-fn boards() -> [(&'static str, Changes); 11] {
+fn boards() -> [(&'static str, Changes); 12] {
     [
         ("board-whole", whole_board()),
         ("board-least", least_board()),
@@ -136,6 +137,7 @@ fn boards() -> [(&'static str, Changes); 11] {
         ("board-failing", failing_board()),
         ("board-grouped", grouped_board()),
         ("board-single", single_board()),
+        ("board-stacked", stacked_board()),
     ]
 }
 
@@ -263,7 +265,7 @@ fn every_command_and_outcome_has_a_golden_record() {
         // Which of several records of one command it is, follows.
         let which = name.strip_prefix(word).unwrap_or_else(|| panic!("{name} is a record of {word}"));
         assert!(
-            ["", "-least", "-batched", "-more", "-stepped", "-checked", "-grouped", "-single", "-refused"]
+            ["", "-least", "-batched", "-more", "-stepped", "-checked", "-grouped", "-single", "-stacked", "-refused"]
                 .contains(&which),
             "{name}"
         );

@@ -184,6 +184,17 @@ fn verdicts_in_any_order_land_together_when_the_first_one_comes() {
     yard.end("A B C", &["A", "A B", "A B C"], 0);
 }
 
+/// What is recorded of a line grows with it, not with its square.
+#[test]
+fn a_long_line_of_long_names_is_tested_all_at_once() {
+    let mut yard = Yard::new("window = 100\nwindow_max = 100\n");
+    let names: Vec<String> = (10..40).map(|car| format!("{car}-{}", "long".repeat(40))).collect();
+    yard.submit(&names.join(" "));
+    yard.tick();
+    assert_eq!(yard.in_test.len(), names.len());
+    assert_eq!(yard.hear("pass", &names[0]), [format!("land {}", names[0])]);
+}
+
 #[test]
 fn a_failing_head_leaves_and_those_behind_it_begin_anew() {
     let mut yard = Yard::new("");

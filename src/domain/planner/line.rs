@@ -120,7 +120,7 @@ impl<'a> Speculation<'a> {
         let mut actions = land(self, &found);
         let idle = self.train.runs.iter().filter(|run| !found.in_test.contains(&run.commit));
         actions.extend(idle.map(Action::cancel));
-        let free = self.slots().saturating_sub(found.in_test.len());
+        let free = self.policy.runs_max().saturating_sub(found.in_test.len());
         let mut started: Vec<ObjectId> = Vec::new();
         for tested in std::mem::take(&mut found.untested) {
             if started.contains(&tested.tree) {
@@ -136,12 +136,8 @@ impl<'a> Speculation<'a> {
         Ok(Look::Done(actions))
     }
 
-    fn slots(&self) -> usize {
-        if self.policy.slots == 0 { usize::MAX } else { self.policy.slots as usize }
-    }
-
     fn no_slot(&self) -> String {
-        format!("no more than {} at once, and others go first", counted(self.slots(), "run"))
+        format!("no more than {} at once, and others go first", counted(self.policy.runs_max(), "run"))
     }
 
     fn car(&self, id: &CarId) -> &'a Car {
@@ -323,7 +319,7 @@ impl<'a> Speculation<'a> {
                 },
             }
         }
-        let mut free = self.slots().saturating_sub(found.in_test.len() + found.untested.len());
+        let mut free = self.policy.runs_max().saturating_sub(found.in_test.len() + found.untested.len());
         for index in again {
             let batch = self.batches[index].clone();
             if let Some((nth, first)) = self.needs(&batch, &[]) {

@@ -604,6 +604,17 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
             Outcome::Runs { started: Vec::new(), cancelled: Vec::new() },
         ),
         (
+            "change-runs-stacked",
+            Command::ChangeRuns {
+                target: target(),
+                start: stacked_runs(),
+                cancel: Vec::new(),
+                batches: None,
+                check: Some("external".into()),
+            },
+            Outcome::Runs { started: vec![object('c'), object('d')], cancelled: Vec::new() },
+        ),
+        (
             "verdict",
             Command::Verdict {
                 target: target(),
@@ -814,6 +825,18 @@ pub fn stepped_board() -> Changes {
 pub fn grouped_board() -> Changes {
     let (first, second) = (id("Feature/ä"), id("Feature/ü"));
     board_of_car(Train::new(id("main")), Car { together: vec![first, second], ..least_car() })
+}
+
+/// Runs of a line that is long enough for the second to be written behind the first.
+fn stacked_runs() -> Vec<Run> {
+    let cars = ids(&["101", "102", "103", "104", "105", "106", "107", "108", "109", "Feature/ä"]);
+    let first = Run { cars: cars[..8].to_vec(), ahead: 0, ..run() };
+    vec![first, Run { commit: object('d'), tree: object('e'), cars, ahead: 9, ..run() }]
+}
+
+/// A board with a long line of cars in test.
+pub fn stacked_board() -> Changes {
+    board_of_car(Train { runs: stacked_runs(), ..Train::new(id("main")) }, least_car())
 }
 
 /// A board with a car that is tested by itself.
