@@ -19,6 +19,10 @@ impl SystemHost {
 }
 
 impl Pace for SystemHost {
+    fn now_secs(&self) -> u64 {
+        self.now().as_secs()
+    }
+
     #[expect(clippy::disallowed_methods, reason = "the one place that waits")]
     fn wait(&self, duration: Duration) {
         std::thread::sleep(duration);

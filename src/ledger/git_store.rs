@@ -540,6 +540,16 @@ impl Store for GitStore {
         Ok(commit.map(|commit| read_offer(&self.objects, hosts.own.clone(), commit)))
     }
 
+    fn close(&self) -> Result<(), Fault> {
+        let marker = self.offered_file();
+        if !marker.exists() {
+            return Ok(());
+        }
+        failpoint::reach("closing what was left open");
+        // Empty, it still says that there may be an offer to take back.
+        fs::write(&marker, "").map_err(|error| Fault::io(format!("cannot write {}", marker.display()), error))
+    }
+
     fn refresh_with_beats(&self) -> Result<(Option<Version>, Vec<Beat>), Fault> {
         self.fetch_beats()
     }

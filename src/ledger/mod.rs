@@ -396,6 +396,11 @@ pub trait Store {
         Ok(None)
     }
 
+    /// Notes that nothing is open any more, because a version is there that was published alone or settled all of it.
+    fn close(&self) -> Result<(), Fault> {
+        Ok(())
+    }
+
     // What follows says which hosts are alive, beside the ledger. A store that leaves it out hears of nobody.
 
     /// As [`Store::refresh`], with every heartbeat that this clone has ever heard of and still remembers.

@@ -76,8 +76,10 @@ pub struct Round<'a> {
     pub binding: bool,
 }
 
-/// Waiting and randomness, which the caller owns.
+/// Time, waiting and randomness, which the caller owns.
 pub trait Pace {
+    /// What time it is, in seconds since 1970: a request may be old by the time it is its turn.
+    fn now_secs(&self) -> u64;
     /// Waits.
     fn wait(&self, duration: Duration);
     /// 128 random bits as 32 hexadecimal digits.
@@ -337,7 +339,13 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
                 && let Some(found) = self.find(tip)?
             {
                 let value = match self.tried.iter().position(|(version, _)| *version == found) {
-                    Some(index) => self.tried.swap_remove(index).1,
+                    Some(index) => {
+                        // It got through, although its answer did not, and so did whatever was settled by it.
+                        if self.request.sharing != Sharing::Alone {
+                            self.store.close()?;
+                        }
+                        self.tried.swap_remove(index).1
+                    }
                     None => {
                         checkpoint::reach(self.store, tip, &found)?;
                         recover(&Snapshot::new(self.store, found.clone())).map_err(TransactError::Decide)?
@@ -452,7 +460,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             }
         }
         for offer in &self.offers {
-            let age_secs = self.request.at_secs.saturating_sub(offer.at_secs);
+            let age_secs = self.pace.now_secs().saturating_sub(offer.at_secs);
             let mut open = 0;
             for intent in offer.intents.iter().filter(|intent| intent.id != self.request.operation) {
                 if age_secs > OFFERED_SECS || recent.fate(intent)? != Fate::Open {
@@ -516,7 +524,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         if !self.offered {
             (self.exposed, self.offered) = (true, true);
             self.pushes += 1;
-            self.store.offer(&self.with_earlier(own), self.request.at_secs)?;
+            self.store.offer(&self.with_earlier(own), self.pace.now_secs())?;
         }
         Ok(true)
     }
@@ -529,7 +537,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             Sharing::Applies | Sharing::Shared(_) => self.store.left_open()?,
         };
         let Some(Offer { at_secs, mut intents, .. }) = left else { return Ok(Vec::new()) };
-        if self.request.at_secs.saturating_sub(at_secs) > OFFERED_SECS {
+        if self.pace.now_secs().saturating_sub(at_secs) > OFFERED_SECS {
             // The others would not do it any more, either.
             intents.iter_mut().for_each(|intent| intent.payload.clear());
         }
@@ -581,7 +589,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             let base = old.cloned().unwrap_or_else(|| new.clone());
             intents.extend(local.iter().map(|&intent| Intent { base: base.clone(), ..intent.clone() }));
         }
-        let offering = Offering { intents: &intents, at_secs: self.request.at_secs, settled: &others.settled };
+        let offering = Offering { intents: &intents, at_secs: self.pace.now_secs(), settled: &others.settled };
         self.store.publish_offering(old, new, &offering)
     }
 
@@ -642,7 +650,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         let (Sharing::Applies, 2, Some(base)) = (&self.request.sharing, self.pushes, base) else { return Ok(()) };
         let wish = Intent { id: self.request.operation.to_owned(), base: base.clone(), payload: Vec::new() };
         self.pushes += 1;
-        self.store.offer(&self.with_earlier(wish), self.request.at_secs)
+        self.store.offer(&self.with_earlier(wish), self.pace.now_secs())
     }
 
     /// The answer of a transaction that has nothing to write, unless an attempt that is still on its way could yet
@@ -667,7 +675,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             // Nobody else has to do it: it can only arrive by itself. Where it cannot be noted there is nothing better
             // to say.
             let own = Intent { id: self.request.operation.to_owned(), base: base.clone(), payload: Vec::new() };
-            let _ = self.store.leave_open(&self.with_earlier(own), self.request.at_secs);
+            let _ = self.store.leave_open(&self.with_earlier(own), self.pace.now_secs());
         }
         result
     }

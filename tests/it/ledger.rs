@@ -331,6 +331,9 @@ struct TestPace {
 }
 
 impl Pace for TestPace {
+    fn now_secs(&self) -> u64 {
+        AT_SECS
+    }
     fn wait(&self, _: Duration) {
         self.pauses.set(self.pauses.get() + 1);
         if let Some(hook) = self.on_pause.borrow_mut().as_mut() {

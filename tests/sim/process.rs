@@ -199,6 +199,10 @@ impl Drop for Process<'_> {
 }
 
 impl Pace for Process<'_> {
+    fn now_secs(&self) -> u64 {
+        self.now().as_secs()
+    }
+
     fn wait(&self, duration: Duration) {
         self.sleep_ms(u64::try_from(duration.as_millis()).expect("a short wait"));
     }
@@ -221,7 +225,7 @@ impl Host for Process<'_> {
 
 impl Journal for Process<'_> {
     fn begin(&self, id: &OperationId, request: &str, base: Option<&Version>) -> Result<Option<Resumed>, Fault> {
-        self.step(|| "begins an operation".to_owned());
+        self.step(|| format!("begins operation {id}"));
         // Asked anew it is another operation, also where that cannot even be noted.
         self.begun.borrow_mut().push(id.clone());
         self.fill_disk("noting an operation")?;

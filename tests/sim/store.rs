@@ -334,7 +334,13 @@ impl Store for SimStore<'_> {
     }
 
     fn left_open(&self) -> Result<Option<Offer>, Fault> {
-        Ok(self.process.machine.offered.borrow().clone())
+        Ok(self.process.machine.offered.borrow().clone().filter(|offer| !offer.intents.is_empty()))
+    }
+
+    fn close(&self) -> Result<(), Fault> {
+        // What is offered is taken back by the next push.
+        self.process.machine.offered.borrow_mut().iter_mut().for_each(|offer| offer.intents.clear());
+        Ok(())
     }
 
     fn refresh_with_beats(&self) -> Result<(Option<Version>, Vec<Beat>), Fault> {
