@@ -14,9 +14,10 @@ use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::lanes::{Affected, Lanes, are_apart};
 use crate::domain::planner::{Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, plan};
+use crate::domain::whatif::forecast;
 use crate::domain::{
-    Batch, Branch, Car, CarId, CheckName, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Train, Verdict,
-    VerdictRecord,
+    Batch, Branch, Car, CarId, CheckName, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Timestamp, Train,
+    Verdict, VerdictRecord,
 };
 use crate::ledger::{Outcome as Published, Store};
 use crate::planted::{self, Bug};
@@ -113,6 +114,15 @@ pub struct PassReport {
     pub window: u32,
 }
 
+/// What is ahead of the open cars.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// Why each is where it is, and what the next pass would do with it.
+    pub reasons: BTreeMap<CarId, String>,
+    /// When it lands if all goes well, as far as that can be said.
+    pub landing: BTreeMap<CarId, Timestamp>,
+}
+
 /// One pass.
 pub struct Pass<'a, S, H, J, C, K> {
     /// The board.
@@ -167,15 +177,15 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         Ok(self.report(seen.base, plan.actions, &[], train, cars))
     }
 
-    /// Why each of the open cars is where it is, and what the next pass would do with it: the plan, in words. Nothing
-    /// is recorded, and no run is asked for.
-    pub fn explain(&self, train: &Train, cars: &[Car]) -> Result<BTreeMap<CarId, String>, EngineError> {
+    /// Why each of the open cars is where it is, what the next pass would do with it, and when it may land: the plan,
+    /// in words, and played on. Nothing is recorded, and no run is asked for.
+    pub fn explain(&self, train: &Train, cars: &[Car]) -> Result<Outlook, EngineError> {
         let mut seen = self.observe(train, cars)?;
         if let Some(landing) = &train.landing {
             let landing = landing.cars.iter().map(|id| (id.clone(), "it is being landed".to_owned()));
             let waits = "a landing comes first".to_owned();
             let others = cars.iter().map(|car| (car.id.clone(), waits.clone()));
-            return Ok(others.chain(landing).collect());
+            return Ok(Outlook { reasons: others.chain(landing).collect(), landing: BTreeMap::new() });
         }
         let plan = self.plan_fully(train, cars, &mut seen)?;
         let mut reasons = BTreeMap::new();
@@ -203,7 +213,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         for car in cars {
             reasons.entry(car.id.clone()).or_insert_with(|| "it is planned anew after others have left".to_owned());
         }
-        Ok(reasons)
+        Ok(Outlook { reasons, landing: forecast(train, cars, &seen, &self.settings.policy) })
     }
 
     /// Runs the pass.

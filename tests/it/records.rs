@@ -34,7 +34,7 @@ use serde::de::DeserializeOwned;
 
 use values::{
     approved_board, at, batched_board, checked_board, entry, failing_board, frozen_board, grouped_board, id,
-    least_board, least_entry, looked, operations, promoted_board, recorded, stepped_board, whole_board,
+    least_board, least_entry, looked, operations, promoted_board, recorded, stepped_board, timed_board, whole_board,
 };
 
 /// What a ledger holds: the text of every record, by key.
@@ -123,7 +123,7 @@ fn golden(ledger: &str, written: &Records) -> Held {
 }
 
 /// Every golden board.
-fn boards() -> [(&'static str, Changes); 10] {
+fn boards() -> [(&'static str, Changes); 11] {
     [
         ("board-whole", whole_board()),
         ("board-least", least_board()),
@@ -135,6 +135,7 @@ fn boards() -> [(&'static str, Changes); 10] {
         ("board-checked", checked_board()),
         ("board-failing", failing_board()),
         ("board-grouped", grouped_board()),
+        ("board-timed", timed_board()),
     ]
 }
 

@@ -172,7 +172,7 @@ mod tests {
         let totals =
             run(trace, Limits { slots, interval: setting.interval, waits: !setting.policy.external }, seed, &mut own);
         let mut history = History::new(Branch::parse("main").expect("a branch"));
-        own.recorded.iter().for_each(|(operation, outcome)| history.note(operation, outcome));
+        own.rehearsal.recorded.iter().for_each(|(operation, outcome)| history.note(operation, outcome));
         (totals, history.recorded(usize::MAX).expect("cars were decided"))
     }
 
