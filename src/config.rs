@@ -252,6 +252,8 @@ pub struct TrainSettings {
     pub window_max: u32,
     /// How many runs may be under way at once; 0: any number.
     pub slots: u32,
+    /// Whether runs of less urgent cars are given up where one that is p0, or was put first, finds no slot.
+    pub preempt: bool,
     /// How many red verdicts of what contains a car are forgiven while one behind it, which contains it, may still
     /// clear it.
     pub tolerate: u32,
@@ -286,6 +288,7 @@ impl Default for TrainSettings {
             window_min: 3,
             window_max: 100,
             slots: 0,
+            preempt: false,
             tolerate: 0,
             breaker: 0,
             approvals: 0,
@@ -368,9 +371,9 @@ impl TrainSettings {
             greedy: self.strategy == Strategy::Batch,
             relaxed: self.order == Order::Relaxed,
         };
-        let TrainSettings { timeout, approvals, tolerate, breaker, .. } = *self;
+        let TrainSettings { timeout, approvals, tolerate, breaker, preempt, .. } = *self;
         let gather = (self.gather, self.gather_wait);
-        TrainPolicy { external, timeout, window, slots, batch, approvals, tolerate, breaker, gather }
+        TrainPolicy { external, timeout, window, slots, batch, approvals, tolerate, breaker, gather, preempt }
     }
 }
 

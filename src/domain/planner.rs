@@ -11,6 +11,7 @@
 
 mod batches;
 mod line;
+mod preempt;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -107,6 +108,8 @@ pub struct TrainPolicy {
     pub breaker: u32,
     /// How many cars are waited for before any is tested, and how long at most.
     pub gather: (u32, Seconds),
+    /// Whether tests of what is less urgent are given up where what is most urgent finds no slot.
+    pub preempt: bool,
 }
 
 impl TrainPolicy {
@@ -283,7 +286,13 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
         plan.actions.extend(waits.map(|(car, reason)| Action::Wait { car: car.clone(), reason }));
         return plan;
     }
-    match in_lanes(train, &going, seen, policy) {
+    let plan_without = |train: &Train| in_lanes(train, &going, seen, policy);
+    let planned = if policy.preempt && policy.external && policy.slots != 0 {
+        preempt::plan_with_room(train, &going, plan_without)
+    } else {
+        plan_without(train)
+    };
+    match planned {
         Ok((mut actions, batches)) => {
             actions.extend(held.into_iter().map(|(car, reason)| Action::Wait { car: car.clone(), reason }));
             Plan { actions, batches: Some(batches), wanted: None }

@@ -383,6 +383,7 @@ impl<'p> Invocation<'p> {
                 tolerate: plan.tolerate,
                 breaker: 0,
                 gather: (1, Seconds(0)),
+                preempt: false,
             },
             method: Method::Merge,
             lanes: Lanes::default(),

@@ -98,6 +98,7 @@ mod tests {
             tolerate: 0,
             breaker: 0,
             gather: (1, Seconds(0)),
+            preempt: false,
         };
         Setting { policy, interval: 0.0 }
     }
@@ -144,6 +145,20 @@ mod tests {
         let here = Setting { policy: TrainPolicy { external: false, ..elsewhere.policy.clone() }, interval: 0.0 };
         assert_eq!(compare(&traces, &here, 1).hotfixes, [160.0]);
         assert_eq!(compare(&traces, &elsewhere, 1).hotfixes, [100.0], "what is urgent does not wait for others");
+    }
+
+    #[test]
+    fn what_is_urgent_has_the_next_slot_or_with_preemption_one_at_once() {
+        let flawed = Arrival { flaw: Some(Flaw::Fails), ..car(0.0, 100.0) };
+        let urgent = Arrival { priority: Priority::P0, ..car(150.0, 100.0) };
+        let good = || car(0.0, 100.0);
+        let traces = of(vec![good(), good(), good(), flawed, urgent]);
+        // Four are tested together until 100, and then one half of them, and after that the other.
+        let usual = batches(1);
+        assert_eq!(compare(&traces, &usual, 1).hotfixes, [150.0]);
+        let policy = TrainPolicy { preempt: true, ..usual.policy.clone() };
+        let totals = compare(&traces, &Setting { policy, ..usual }, 1);
+        assert_eq!((totals.hotfixes, totals.landed.len(), totals.innocents), (vec![100.0], 4, 0));
     }
 
     #[test]

@@ -202,6 +202,7 @@ mod tests {
             tolerate: 0,
             breaker: 0,
             gather: (1, Seconds(0)),
+            preempt: false,
         }
     }
 

@@ -16,6 +16,8 @@
 //! | `batch=0` `strict` `greedy` | how many cars are tested together, and how |
 //! | `window=1` `window=1-2-8` `slots=4` | how many cars are speculated on, and how many runs are under way at once |
 //! | `approvals=1` | how many approvals a car needs |
+//! | `affects=CAR:LANE,LANE` | what a car affects; of a car without it nothing is known |
+//! | `preempt` | tests of what is less urgent are given up where what is most urgent finds no slot |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -56,6 +58,7 @@ impl World {
             tolerate: 0,
             breaker: 0,
             gather: (1, Seconds(0)),
+            preempt: false,
         };
         for word in words.rest::<String>()? {
             self.see(&word, &mut seen, &mut policy)?;
@@ -113,6 +116,11 @@ impl World {
             "batch" => policy.batch.cars_max = value.parse().map_err(|error| format!("{value}: {error}"))?,
             "strict" => policy.batch.relaxed = false,
             "greedy" => policy.batch.greedy = true,
+            "affects" => {
+                let lanes = right.split(',').map(str::to_owned).collect();
+                seen.affected.insert(car(left)?, Some(lanes));
+            }
+            "preempt" => policy.preempt = true,
             "approvals" => policy.approvals = value.parse().map_err(|error| format!("{value}: {error}"))?,
             "tolerate" => policy.tolerate = value.parse().map_err(|error| format!("{value}: {error}"))?,
             "slots" => policy.slots = value.parse().map_err(|error| format!("{value}: {error}"))?,
