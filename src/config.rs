@@ -221,6 +221,8 @@ pub enum Order {
     Relaxed,
     /// Cars land in the order of the queue.
     Strict,
+    /// Like `relaxed`; and of equally urgent cars those go first that send the fewest others back for a conflict.
+    FewestConflicts,
 }
 
 /// The merge train.
@@ -238,8 +240,10 @@ pub struct TrainSettings {
     /// How many cars are tested together at most, where no more than `slots` runs go on at once; 0: the planner
     /// chooses.
     pub batch: u32,
-    /// Whether cars of a batch that failed stand aside for those behind them.
+    /// Whether cars of a batch that failed stand aside for those behind them, and who of equally urgent ones is first.
     pub order: Order,
+    /// How much later than one that it goes ahead of a car may have been submitted, where that spares conflicts.
+    pub order_wait: Seconds,
     /// How many cars are waited for before any is tested, unless one is most urgent.
     pub gather: u32,
     /// How long they are waited for at most.
@@ -282,6 +286,7 @@ impl Default for TrainSettings {
             strategy: Strategy::Speculative,
             batch: 0,
             order: Order::Relaxed,
+            order_wait: Seconds(3600),
             gather: 1,
             gather_wait: Seconds(5 * 60),
             window: 20,
@@ -369,11 +374,12 @@ impl TrainSettings {
         let batch = BatchPolicy {
             cars_max: if self.strategy == Strategy::Serial { 1 } else { self.batch },
             greedy: self.strategy == Strategy::Batch,
-            relaxed: self.order == Order::Relaxed,
+            relaxed: self.order != Order::Strict,
         };
         let TrainSettings { timeout, approvals, tolerate, breaker, preempt, .. } = *self;
         let gather = (self.gather, self.gather_wait);
-        TrainPolicy { external, timeout, window, slots, batch, approvals, tolerate, breaker, gather, preempt }
+        let sparing = (self.order == Order::FewestConflicts).then_some(self.order_wait);
+        TrainPolicy { external, timeout, window, slots, batch, approvals, tolerate, breaker, gather, preempt, sparing }
     }
 }
 

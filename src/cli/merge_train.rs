@@ -14,8 +14,10 @@ use crate::domain::command::EjectCause;
 use crate::domain::planner::{Action, in_order};
 use crate::domain::train::Freeze;
 use crate::domain::{Branch, Car, CarId, Command, Outcome, Priority, Refusal, Train};
-use crate::engine::{Outlook, Pass, PassEvent, PassReport};
+use crate::engine::ports::Radar;
+use crate::engine::{Outlook, Pass, PassEvent, PassReport, PassSettings};
 use crate::ledger::Pace;
+use crate::session::Session;
 
 /// Land what is in the train: one pass, or one after another
 #[derive(clap::Args)]
@@ -105,9 +107,16 @@ fn one_pass(context: &Context, target: &Branch, dry_run: bool) -> Result<Reply, 
     }
     let board = context.board()?;
     let checks = session.checks();
-    let pass = Pass { engine: &board, code: &session.code, checks: &checks, settings: &settings };
+    let radar = radar(session, &settings);
+    let radar = radar.as_ref().map(|radar| radar as &dyn Radar);
+    let pass = Pass { engine: &board, code: &session.code, checks: &checks, radar, settings: &settings };
     let report = if dry_run { pass.dry_run()? } else { pass.run(&mut |event| tell(context, &event))? };
     Ok(reply(target, &report))
+}
+
+/// The radar, where the order of cars goes by what it shows.
+fn radar(session: &Session, settings: &PassSettings) -> Option<impl Radar + use<>> {
+    settings.policy.sparing.map(|_| session.radar())
 }
 
 fn tell(context: &Context, event: &PassEvent) {
@@ -212,7 +221,9 @@ fn outlook(context: &Context, target: &Branch, train: &Train, cars: &[Car]) -> O
         // The settings are those of the target as it is now.
         session.code.refresh(std::slice::from_ref(target))?;
         let (settings, board, checks) = (session.pass_settings(target)?, context.board()?, session.checks());
-        let pass = Pass { engine: &board, code: &session.code, checks: &checks, settings: &settings };
+        let radar = radar(session, &settings);
+        let radar = radar.as_ref().map(|radar| radar as &dyn Radar);
+        let pass = Pass { engine: &board, code: &session.code, checks: &checks, radar, settings: &settings };
         Ok(pass.explain(train, cars)?)
     };
     explain().unwrap_or_else(|error| {

@@ -9,11 +9,13 @@ use super::board::{Engine, How};
 use super::error::EngineError;
 use super::journal::Journal;
 use super::landing::landing_of;
-use super::ports::{Checks, Code, Host};
+use super::ports::{Checks, Code, Host, Radar};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::lanes::{Affected, Lanes, are_apart};
-use crate::domain::planner::{Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, plan};
+use crate::domain::planner::{
+    Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, pairs_to_merge, plan,
+};
 use crate::domain::whatif::forecast;
 use crate::domain::{
     Batch, Branch, Car, CarId, CheckName, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Timestamp, Train,
@@ -131,6 +133,8 @@ pub struct Pass<'a, S, H, J, C, K> {
     pub code: &'a C,
     /// The checks.
     pub checks: &'a K,
+    /// What would collide, where the order of cars goes by that.
+    pub radar: Option<&'a dyn Radar>,
     /// The rest.
     pub settings: &'a PassSettings,
 }
@@ -310,6 +314,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             verdicts: BTreeMap::new(),
             affected: BTreeMap::new(),
             same_as: BTreeMap::new(),
+            clashes: Default::default(),
             now: self.engine.host.now(),
         };
         for car in cars {
@@ -325,6 +330,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                 seen.affected.insert(car.id.clone(), affected);
             }
         }
+        seen.clashes = self.clashes(train, cars, &seen)?;
         self.engine.read(false, |board| {
             for car in cars {
                 if is_stale(board, car)? {
@@ -339,6 +345,27 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             Ok(())
         })?;
         Ok(seen)
+    }
+
+    /// Which cars do not merge with each other, where the order goes by that.
+    fn clashes(
+        &self,
+        train: &Train,
+        cars: &[Car],
+        seen: &Observation,
+    ) -> Result<BTreeSet<(CarId, CarId)>, EngineError> {
+        let Some(radar) = self.radar else { return Ok(BTreeSet::new()) };
+        // Those whose head moved leave before the order matters, and their commits need not be here.
+        let there = cars.iter().filter(|car| seen.heads.get(&car.id) == Some(&car.commit)).cloned();
+        let there: Vec<Car> = there.collect();
+        let pairs = pairs_to_merge(train, &there, &self.settings.policy);
+        let commits: Vec<_> = pairs.iter().map(|(one, other)| (one.commit.clone(), other.commit.clone())).collect();
+        if commits.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let answers = radar.clashes(&seen.base, &commits)?.answers;
+        let clashing = pairs.into_iter().zip(answers).filter(|(_, clash)| clash.is_some());
+        Ok(clashing.map(|((one, other), _)| (one.id.clone(), other.id.clone())).collect())
     }
 
     /// What a record says of the check that is configured now.

@@ -99,6 +99,7 @@ mod tests {
             breaker: 0,
             gather: (1, Seconds(0)),
             preempt: false,
+            sparing: None,
         };
         Setting { policy, interval: 0.0 }
     }

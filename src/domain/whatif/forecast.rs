@@ -187,6 +187,7 @@ mod tests {
             verdicts: BTreeMap::new(),
             affected: BTreeMap::new(),
             same_as: BTreeMap::new(),
+            clashes: BTreeSet::new(),
             now: Timestamp::from_secs(NOW),
         }
     }
@@ -203,6 +204,7 @@ mod tests {
             breaker: 0,
             gather: (1, Seconds(0)),
             preempt: false,
+            sparing: None,
         }
     }
 

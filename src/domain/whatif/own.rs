@@ -86,6 +86,7 @@ impl OwnTrain {
             verdicts: BTreeMap::new(),
             affected: BTreeMap::new(),
             same_as: BTreeMap::new(),
+            clashes: Default::default(),
             now: Timestamp::from_secs(0),
         };
         for tree in train.batches.iter().filter_map(|batch| batch.tree.as_ref()) {

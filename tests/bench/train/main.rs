@@ -58,6 +58,7 @@ fn ours(limits: Limits) -> OwnTrain {
         breaker: 0,
         gather: (1, Seconds(0)),
         preempt: false,
+        sparing: None,
     })
 }
 
