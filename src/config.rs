@@ -223,6 +223,8 @@ pub enum Order {
     Relaxed,
     /// Cars land in the order of the queue.
     Strict,
+    /// Like `relaxed`; and of equally urgent cars those go first that send the fewest others back for a conflict.
+    FewestConflicts,
 }
 
 /// The merge train.
@@ -240,8 +242,10 @@ pub struct TrainSettings {
     /// How many cars are tested together at most, where no more than `slots` runs go on at once; 0: the planner
     /// chooses.
     pub batch: u32,
-    /// Whether cars of a batch that failed stand aside for those behind them.
+    /// Whether cars of a batch that failed stand aside for those behind them, and who of equally urgent ones is first.
     pub order: Order,
+    /// How much later than one that it goes ahead of a car may have been submitted, where that spares conflicts.
+    pub order_wait: Seconds,
     /// How many cars are waited for before any is tested, unless one is most urgent.
     pub gather: u32,
     /// How long they are waited for at most.
@@ -254,6 +258,8 @@ pub struct TrainSettings {
     pub window_max: u32,
     /// How many runs may be under way at once; 0: any number.
     pub slots: u32,
+    /// Whether runs of less urgent cars are given up where one that is p0, or was put first, finds no slot.
+    pub preempt: bool,
     /// How many red verdicts of what contains a car are forgiven while one behind it, which contains it, may still
     /// clear it.
     pub tolerate: u32,
@@ -282,12 +288,14 @@ impl Default for TrainSettings {
             strategy: Strategy::Speculative,
             batch: 0,
             order: Order::Relaxed,
+            order_wait: Seconds(3600),
             gather: 1,
             gather_wait: Seconds(5 * 60),
             window: 20,
             window_min: 3,
             window_max: 100,
             slots: 0,
+            preempt: false,
             tolerate: 0,
             breaker: 0,
             approvals: 0,
@@ -368,11 +376,12 @@ impl TrainSettings {
         let batch = BatchPolicy {
             cars_max: if self.strategy == Strategy::Serial { 1 } else { self.batch },
             greedy: self.strategy == Strategy::Batch,
-            relaxed: self.order == Order::Relaxed,
+            relaxed: self.order != Order::Strict,
         };
-        let TrainSettings { timeout, approvals, tolerate, breaker, .. } = *self;
+        let TrainSettings { timeout, approvals, tolerate, breaker, preempt, .. } = *self;
         let gather = (self.gather, self.gather_wait);
-        TrainPolicy { external, timeout, window, slots, batch, approvals, tolerate, breaker, gather }
+        let sparing = (self.order == Order::FewestConflicts).then_some(self.order_wait);
+        TrainPolicy { external, timeout, window, slots, batch, approvals, tolerate, breaker, gather, preempt, sparing }
     }
 }
 

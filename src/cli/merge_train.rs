@@ -14,8 +14,10 @@ use crate::domain::command::EjectCause;
 use crate::domain::planner::{Action, in_order};
 use crate::domain::train::Freeze;
 use crate::domain::{Branch, Car, CarId, Command, Outcome, Priority, Refusal, Train};
-use crate::engine::{Pass, PassEvent, PassReport};
+use crate::engine::ports::Radar;
+use crate::engine::{Outlook, Pass, PassEvent, PassReport, PassSettings};
 use crate::ledger::Pace;
+use crate::session::Session;
 
 /// Land what is in the train: one pass, or one after another
 #[derive(clap::Args)]
@@ -105,9 +107,16 @@ fn one_pass(context: &Context, target: &Branch, dry_run: bool) -> Result<Reply, 
     }
     let board = context.board()?;
     let checks = session.checks();
-    let pass = Pass { engine: &board, code: &session.code, checks: &checks, settings: &settings };
+    let radar = radar(session, &settings);
+    let radar = radar.as_ref().map(|radar| radar as &dyn Radar);
+    let pass = Pass { engine: &board, code: &session.code, checks: &checks, radar, settings: &settings };
     let report = if dry_run { pass.dry_run()? } else { pass.run(&mut |event| tell(context, &event))? };
     Ok(reply(target, &report))
+}
+
+/// The radar, where the order of cars goes by what it shows.
+fn radar(session: &Session, settings: &PassSettings) -> Option<impl Radar + use<>> {
+    settings.policy.sparing.map(|_| session.radar())
 }
 
 fn tell(context: &Context, event: &PassEvent) {
@@ -156,7 +165,7 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
     let window = context.session.pass_settings(target)?.policy.window.of(&train);
     let ordered = in_order(&cars);
     let known = current && !cars.is_empty();
-    let reasons = if known { reasons(context, target, &train, &cars) } else { BTreeMap::new() };
+    let Outlook { reasons, landing } = if known { outlook(context, target, &train, &cars) } else { Outlook::default() };
     let mut text = String::new();
     if let Some(reason) = &train.paused {
         text.push_str(&format!("The train for {target} is paused: {reason}\n"));
@@ -177,17 +186,25 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
         if let Some(reason) = reasons.get(&car.id) {
             text.push_str(&format!("      {reason}\n"));
         }
+        if let Some(at) = landing.get(&car.id) {
+            text.push_str(&format!("      lands at about {at}, if all passes\n"));
+        }
     }
     if ordered.is_empty() {
         text.push_str(&format!("The train for {target} is empty.\n"));
     }
+    let shown = |car: &&Car| {
+        let mut value = view::car_because(car, reasons.get(&car.id));
+        view::merge(&mut value, json!({ "eta": landing.get(&car.id).map(ToString::to_string) }));
+        value
+    };
     let data = json!({
         "target": target.as_str(),
         "base": train.landed_to.as_ref().map(|id| id.as_str()),
         "window": window,
         "paused": train.paused,
         "frozen": view::freeze(&train),
-        "cars": ordered.iter().map(|car| view::car_because(car, reasons.get(&car.id))).collect::<Vec<_>>(),
+        "cars": ordered.iter().map(shown).collect::<Vec<_>>(),
         "runs": train.runs.iter().map(view::run).collect::<Vec<_>>(),
         "actions": [],
         "current": current,
@@ -195,20 +212,23 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
     Ok(Reply::new(data, view::clean(&text)))
 }
 
-/// Why the open cars of a train are where they are; where that cannot be told just now, nothing but a warning.
-fn reasons(context: &Context, target: &Branch, train: &Train, cars: &[Car]) -> BTreeMap<CarId, String> {
+/// Why the open cars of a train are where they are, and when they may land; where that cannot be told just now, nothing
+/// but a warning.
+fn outlook(context: &Context, target: &Branch, train: &Train, cars: &[Car]) -> Outlook {
     use crate::engine::ports::Code;
     let session = &context.session;
-    let explain = || -> Result<BTreeMap<CarId, String>, CliError> {
+    let explain = || -> Result<Outlook, CliError> {
         // The settings are those of the target as it is now.
         session.code.refresh(std::slice::from_ref(target))?;
         let (settings, board, checks) = (session.pass_settings(target)?, context.board()?, session.checks());
-        let pass = Pass { engine: &board, code: &session.code, checks: &checks, settings: &settings };
+        let radar = radar(session, &settings);
+        let radar = radar.as_ref().map(|radar| radar as &dyn Radar);
+        let pass = Pass { engine: &board, code: &session.code, checks: &checks, radar, settings: &settings };
         Ok(pass.explain(train, cars)?)
     };
     explain().unwrap_or_else(|error| {
         context.talk.say(&format!("warning: what the next pass would do cannot be told: {}", error.message()));
-        BTreeMap::new()
+        Outlook::default()
     })
 }
 

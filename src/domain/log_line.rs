@@ -110,7 +110,7 @@ impl Operation {
             }
             (Command::ChangeRuns { target, start, .. }, Outcome::Runs { started, cancelled }) => {
                 let started = start.iter().filter(|run| started.contains(&run.commit));
-                let started: Vec<String> = started.map(|run| cars_of_run(run)).collect();
+                let started: Vec<String> = started.map(cars_of_run).collect();
                 let (count, started) = (cancelled.len(), started.join(" / "));
                 format!("runs of {started} on {target} by {by}, {count} cancelled")
             }

@@ -11,6 +11,8 @@
 
 mod batches;
 mod line;
+mod order;
+mod preempt;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,6 +24,7 @@ use super::holds::held_back;
 use super::lanes::{Affected, parts};
 use super::{Batch, Car, CarId, ObjectId, Priority, Run, Seconds, Timestamp, Train, Verdict};
 use line::{Wanted, speculate};
+pub use order::pairs_to_merge;
 
 /// How often a test may end without a verdict before its car is ejected.
 pub const INCONCLUSIVE_MAX: u32 = 3;
@@ -50,6 +53,8 @@ pub struct Observation {
     /// Trees of candidates, each with a tree that its cars were tested in: the two differ only where the cars affect
     /// nothing.
     pub same_as: BTreeMap<ObjectId, ObjectId>,
+    /// Pairs of cars that do not merge with each other, as far as the order goes by that ([`pairs_to_merge`]).
+    pub clashes: BTreeSet<(CarId, CarId)>,
     /// What time it is.
     pub now: Timestamp,
 }
@@ -110,6 +115,11 @@ pub struct TrainPolicy {
     pub breaker: u32,
     /// How many cars are waited for before any is tested, and how long at most.
     pub gather: (u32, Seconds),
+    /// Whether tests of what is less urgent are given up where what is most urgent finds no slot.
+    pub preempt: bool,
+    /// Whether, of equally urgent cars, those go first that send the fewest others back; and how much later than one
+    /// that it goes ahead of a car may have been submitted.
+    pub sparing: Option<Seconds>,
 }
 
 impl TrainPolicy {
@@ -291,7 +301,14 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
         plan.actions.extend(waits.map(|(car, reason)| Action::Wait { car: car.clone(), reason }));
         return plan;
     }
-    match in_lanes(train, &going, seen, policy) {
+    let going = order::arranged(train, going, seen, policy);
+    let plan_without = |train: &Train| in_lanes(train, &going, seen, policy);
+    let planned = if policy.preempt && policy.external && policy.slots != 0 {
+        preempt::plan_with_room(train, &going, plan_without)
+    } else {
+        plan_without(train)
+    };
+    match planned {
         Ok((mut actions, batches)) => {
             actions.extend(held.into_iter().map(|(car, reason)| Action::Wait { car: car.clone(), reason }));
             Plan { actions, batches: Some(batches), wanted: None }

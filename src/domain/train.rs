@@ -41,6 +41,9 @@ pub struct Train {
     /// How many cars failed since the last one landed.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub failed_in_a_row: u32,
+    /// How long tests that passed took of late, the last ones weighing most; absent: none has been timed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_time: Option<Seconds>,
 }
 
 impl Train {
@@ -58,9 +61,26 @@ impl Train {
             batches: Vec::new(),
             tally: Tally::default(),
             failed_in_a_row: 0,
+            run_time: None,
         }
     }
+
+    /// Takes in how long a test took that passed.
+    pub fn note_run_time(&mut self, took: Seconds) {
+        // A clock that is years off must not be what everybody reckons with from then on.
+        let took = took.min(RUN_TIME_MAX);
+        let mean = |Seconds(known)| {
+            let sum = known * (RUN_TIME_MEMORY - 1) + took.0;
+            Seconds((sum + RUN_TIME_MEMORY / 2) / RUN_TIME_MEMORY)
+        };
+        self.run_time = Some(self.run_time.map_or(took, mean));
+    }
 }
+
+/// The newest test weighs as much as one of so many in their mean; what is older fades (an exponential moving average).
+const RUN_TIME_MEMORY: u64 = 4;
+/// The longest time that is taken for that of a test.
+const RUN_TIME_MAX: Seconds = Seconds(7 * 86_400);
 
 /// Cars that are tested together, as if they were one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -472,5 +492,20 @@ mod tests {
         let mut batches = vec![batch(&["a", "b"], tree("1")), batch(&["c"], tree("2")), batch(&["d"], tree("3"))];
         Batch::keep_cars(&mut batches, |car| *car != id("a") && *car != id("c"));
         assert_eq!(batches, [batch(&["b"], None), batch(&["d"], tree("3"))]);
+    }
+
+    #[test]
+    fn run_times_follow_the_last_ones_and_no_clock_that_is_wrong() {
+        let mut train = Train::new(Branch::parse("main").expect("a branch"));
+        let mut noted = |secs| {
+            train.note_run_time(Seconds(secs));
+            train.run_time.map(|time| time.0)
+        };
+        assert_eq!(noted(100), Some(100), "the first is all that is known");
+        assert_eq!(noted(200), Some(125));
+        (0..20).for_each(|_| assert!(noted(200) > Some(125)));
+        assert_eq!(noted(200), Some(199), "within a rounding of what they are");
+        assert_eq!(noted(0), Some(149));
+        assert_eq!(noted(u64::MAX), Some((149 * 3 + 7 * 86_400 + 2) / 4));
     }
 }

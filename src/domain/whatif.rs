@@ -5,16 +5,22 @@
 //! so that what is said of a setting is what the train itself would do. Guarantees: pure and total; no clock, and no
 //! randomness but from the seed that is given. Must not know where a trace or a setting comes from.
 //!
-//! What is not played: the time that pushes and passes take, timeouts, tests without a verdict, and whatever people do
-//! to a train beside submitting (pauses, promotions, approvals, ejections by hand).
+//! The same planner and rules say when the cars that wait now may land ([`forecast`]).
+//!
+//! What is not played: the time that pushes and passes take, timeouts, tests without a verdict, cars that do not merge
+//! with each other, and whatever people do to a train beside submitting (pauses, promotions, approvals, ejections by
+//! hand).
 
 mod compare;
+mod forecast;
 mod history;
 mod load;
 mod own;
+mod rehearsal;
 mod world;
 
 pub use compare::{Advice, Gain, Setting, advise, compare};
+pub use forecast::forecast;
 pub use history::{History, Recorded};
 pub use load::{Arrival, Arrivals, CarNo, Flaw, Mix, Trace};
 pub use own::OwnTrain;

@@ -29,7 +29,7 @@ pub use gc::{Folded, KEPT_FOR, KEPT_VERSIONS, gc};
 pub use heartbeat::{Kept, LostClaim, is_gone, latest};
 pub use journal::{Journal, NoJournal, Resumed};
 pub use knowledge::{Knowledge, NewEntry};
-pub use pass::{Check, Pass, PassEvent, PassReport, PassSettings};
+pub use pass::{Check, Outlook, Pass, PassEvent, PassReport, PassSettings};
 pub use revert::Reverted;
 pub use runs::Said;
 pub use submit::{SubmitRequest, Submitted};

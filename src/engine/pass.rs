@@ -9,14 +9,17 @@ use super::board::{Engine, How};
 use super::error::EngineError;
 use super::journal::Journal;
 use super::landing::landing_of;
-use super::ports::{Checks, Code, Host};
+use super::ports::{Checks, Code, Host, Radar};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::lanes::{Affected, Lanes, are_apart};
-use crate::domain::planner::{Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, plan, stand_still};
+use crate::domain::planner::{
+    Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, pairs_to_merge, plan, stand_still,
+};
+use crate::domain::whatif::forecast;
 use crate::domain::{
-    Batch, Branch, Car, CarId, CheckName, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Train, Verdict,
-    VerdictRecord,
+    Batch, Branch, Car, CarId, CheckName, Command, Grant, ObjectId, Outcome, Refusal, Run, Seconds, Timestamp, Train,
+    Verdict, VerdictRecord,
 };
 use crate::ledger::{Outcome as Published, Store};
 use crate::planted::{self, Bug};
@@ -115,6 +118,15 @@ pub struct PassReport {
     pub window: u32,
 }
 
+/// What is ahead of the open cars.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outlook {
+    /// Why each is where it is, and what the next pass would do with it.
+    pub reasons: BTreeMap<CarId, String>,
+    /// When it lands if all goes well, as far as that can be said.
+    pub landing: BTreeMap<CarId, Timestamp>,
+}
+
 /// One pass.
 pub struct Pass<'a, S, H, J, C, K> {
     /// The board.
@@ -123,6 +135,8 @@ pub struct Pass<'a, S, H, J, C, K> {
     pub code: &'a C,
     /// The checks.
     pub checks: &'a K,
+    /// What would collide, where the order of cars goes by that.
+    pub radar: Option<&'a dyn Radar>,
     /// The rest.
     pub settings: &'a PassSettings,
 }
@@ -169,15 +183,15 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         Ok(self.report(seen.base, plan.actions, &[], train, cars))
     }
 
-    /// Why each of the open cars is where it is, and what the next pass would do with it: the plan, in words. Nothing
-    /// is recorded, and no run is asked for.
-    pub fn explain(&self, train: &Train, cars: &[Car]) -> Result<BTreeMap<CarId, String>, EngineError> {
+    /// Why each of the open cars is where it is, what the next pass would do with it, and when it may land: the plan,
+    /// in words, and played on. Nothing is recorded, and no run is asked for.
+    pub fn explain(&self, train: &Train, cars: &[Car]) -> Result<Outlook, EngineError> {
         let mut seen = self.observe(train, cars)?;
         if let Some(landing) = &train.landing {
             let landing = landing.cars.iter().map(|id| (id.clone(), "it is being landed".to_owned()));
             let waits = "a landing comes first".to_owned();
             let others = cars.iter().map(|car| (car.id.clone(), waits.clone()));
-            return Ok(others.chain(landing).collect());
+            return Ok(Outlook { reasons: others.chain(landing).collect(), landing: BTreeMap::new() });
         }
         let plan = self.plan_fully(train, cars, &mut seen)?;
         let mut reasons = BTreeMap::new();
@@ -205,7 +219,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         for car in cars {
             reasons.entry(car.id.clone()).or_insert_with(|| "it is planned anew after others have left".to_owned());
         }
-        Ok(reasons)
+        let landing = match self.settings.forbidden {
+            Some(_) => BTreeMap::new(),
+            None => forecast(train, cars, &seen, &self.settings.policy),
+        };
+        Ok(Outlook { reasons, landing })
     }
 
     /// Runs the pass.
@@ -302,6 +320,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             verdicts: BTreeMap::new(),
             affected: BTreeMap::new(),
             same_as: BTreeMap::new(),
+            clashes: Default::default(),
             now: self.engine.host.now(),
         };
         for car in cars {
@@ -317,6 +336,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                 seen.affected.insert(car.id.clone(), affected);
             }
         }
+        seen.clashes = self.clashes(train, cars, &seen)?;
         self.engine.read(false, |board| {
             for car in cars {
                 if is_stale(board, car)? {
@@ -331,6 +351,27 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             Ok(())
         })?;
         Ok(seen)
+    }
+
+    /// Which cars do not merge with each other, where the order goes by that.
+    fn clashes(
+        &self,
+        train: &Train,
+        cars: &[Car],
+        seen: &Observation,
+    ) -> Result<BTreeSet<(CarId, CarId)>, EngineError> {
+        let Some(radar) = self.radar else { return Ok(BTreeSet::new()) };
+        // Those whose head moved leave before the order matters, and their commits need not be here.
+        let there = cars.iter().filter(|car| seen.heads.get(&car.id) == Some(&car.commit)).cloned();
+        let there: Vec<Car> = there.collect();
+        let pairs = pairs_to_merge(train, &there, &self.settings.policy);
+        let commits: Vec<_> = pairs.iter().map(|(one, other)| (one.commit.clone(), other.commit.clone())).collect();
+        if commits.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let answers = radar.clashes(&seen.base, &commits)?.answers;
+        let clashing = pairs.into_iter().zip(answers).filter(|(_, clash)| clash.is_some());
+        Ok(clashing.map(|((one, other), _)| (one.id.clone(), other.id.clone())).collect())
     }
 
     /// What a record says of the check that is configured now.

@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use super::transaction::{LOCKED_ATTEMPTS_MAX, patience_ms};
+use super::pace::{LOCKED_ATTEMPTS_MAX, patience_ms};
 use super::{ATTEMPTS_MAX, Fault, Intent, Keep, Outcome, Pace, Store, TransactError, Version, checkpoint};
 use crate::planted::{self, Bug};
 

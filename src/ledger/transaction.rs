@@ -13,6 +13,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::exchange::{Fate, Recent, SETTLED_SECS};
+use super::pace::{LOCKED_ATTEMPTS_MAX, Pace, patience_ms};
 use super::{
     ATTEMPTS_MAX, Batch, Fault, Intent, Message, Offer, Offering, Outcome, Pending, RefUpdate, SEARCH_COMMITS_MAX,
     Snapshot, Store, Turn, Version, checkpoint,
@@ -76,18 +77,6 @@ pub struct Round<'a> {
     pub binding: bool,
 }
 
-/// Time, waiting and randomness, which the caller owns.
-pub trait Pace {
-    /// What time it is, in seconds since 1970: a request may be old by the time it is its turn.
-    fn now_secs(&self) -> u64;
-    /// Waits.
-    fn wait(&self, duration: Duration);
-    /// 128 random bits as 32 hexadecimal digits.
-    fn nonce(&self) -> String;
-    /// A random number below `bound`, which is not 0.
-    fn below(&self, bound: u64) -> u64;
-}
-
 /// A finished transaction.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Committed<T> {
@@ -145,9 +134,6 @@ pub enum TransactError<E> {
     },
 }
 
-/// How many times a lock file is waited for: about three seconds in all.
-pub(super) const LOCKED_ATTEMPTS_MAX: u32 = 6;
-
 /// How many attempts may end in doubt before nobody tries any more.
 const DOUBTFUL_ATTEMPTS_MAX: u32 = 4;
 /// How many attempts may be told that the ledger was moved when it was not.
@@ -165,17 +151,6 @@ const LET_THROUGH_AFTER: usize = 8;
 /// For how long, in seconds, an offer is taken up by others. One that is older belongs to a host that is gone, or that
 /// is not waiting any more.
 const OFFERED_SECS: u64 = 600;
-
-/// How long at most to wait after so many attempts, with full jitter (GIT_FACTS 23): not at all the first time, for
-/// then it was mostly the cache that was behind; then wider each time, so that many who begin at once spread out; then
-/// less and less, so that whoever lost often gets ahead of those who just won.
-pub(super) fn patience_ms(attempts: u32) -> u64 {
-    match attempts {
-        0 | 1 => 1,
-        2..=5 => 25 << attempts.min(4),
-        _ => (400 >> ((attempts - 4) / 2).min(6)).max(5),
-    }
-}
 
 /// Runs one transaction on `store`. `decide` is called once for every version tried (with `None` where there is no
 /// ledger yet); `recover` gives the answer when the operation is found applied in a version that this call did not

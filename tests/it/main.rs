@@ -36,6 +36,7 @@ mod train_controls;
 mod train_flakes;
 mod train_lanes;
 mod train_methods;
+mod train_order;
 mod train_together;
 mod verify;
 mod worktrees;

@@ -35,7 +35,7 @@ use serde::de::DeserializeOwned;
 use values::{
     approved_board, at, batched_board, checked_board, entry, failing_board, frozen_board, grouped_board, id,
     least_board, least_entry, looked, operations, promoted_board, recorded, single_board, stacked_board, stepped_board,
-    whole_board,
+    timed_board, whole_board,
 };
 
 /// What a ledger holds: the text of every record, by key.
@@ -124,7 +124,7 @@ fn golden(ledger: &str, written: &Records) -> Held {
 }
 
 /// Every golden board.
-fn boards() -> [(&'static str, Changes); 12] {
+fn boards() -> [(&'static str, Changes); 13] {
     [
         ("board-whole", whole_board()),
         ("board-least", least_board()),
@@ -138,6 +138,7 @@ fn boards() -> [(&'static str, Changes); 12] {
         ("board-grouped", grouped_board()),
         ("board-single", single_board()),
         ("board-stacked", stacked_board()),
+        ("board-timed", timed_board()),
     ]
 }
 

@@ -158,7 +158,7 @@ fn layout(value: &Value, depth: usize) -> String {
 /// * `<id 1>`: an object id of 40 digits or an operation's nonce of 32, or the first 10 digits of one, as people are
 ///   shown it. The board's commits and memory's entries are random; those of the code would hide in what surrounds them.
 ///   The same id has the same number, so that what belongs together still shows;
-/// * `"took_secs":<secs>`: how long a check really took;
+/// * `"took_secs":<secs>`: how long a check really took; `"eta":"<time>"` and `lands at about <time>` follow from that;
 /// * `git <version>`: that of the git on this machine.
 struct Masks {
     sandbox: String,
@@ -177,6 +177,7 @@ impl Masks {
 
     fn cover(&mut self, text: &str) -> String {
         let text = text.replace(&self.sandbox, "<sandbox>").replace(&self.git, "git <version>");
+        let text = without(&without(&text, "lands at about ", ',', "<time>"), "\"eta\":\"", '"', "<time>");
         let mut covered = String::with_capacity(text.len());
         let mut rest = text.as_str();
         while !rest.is_empty() {
@@ -210,6 +211,17 @@ impl Masks {
         }
         Some(format!("<id {}>", place + 1))
     }
+}
+
+/// `text` with `mask` for whatever stands between `before` and the next `end`.
+fn without(text: &str, before: &str, end: char, mask: &str) -> String {
+    let mut parts = text.split(before);
+    let mut masked = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let rest = part.find(end).map_or("", |at| &part[at..]);
+        masked.extend([before, mask, rest]);
+    }
+    masked
 }
 
 /// The verbs that `--help` names below these words, each with the words before it; only those with none below them.
@@ -268,7 +280,11 @@ fn only_what_is_random_is_masked() {
     assert_eq!(masks.cover(&format!("/tmp/x/ada ffffffffff {long} {short}")), "<sandbox>/ada <id 1> <id 2> <id 2>");
     assert_eq!(masks.cover(&"f".repeat(32)), "<id 1>");
     assert_eq!(masks.cover("\"took_secs\": 12, \"took_secs\":0"), "\"took_secs\": <secs>, \"took_secs\":<secs>");
-    for kept in ["12 ms", "decade", "2026-01-02T12:00:00Z", "4294967295", "\"took_secs\":null", "abcdefabcdefa"] {
+    assert_eq!(masks.cover("lands at about 2026-01-02T12:00:00Z, if"), "lands at about <time>, if");
+    assert_eq!(masks.cover(r#"{"eta":"2026-01-02T12:00:00Z"}"#), r#"{"eta":"<time>"}"#);
+    for kept in
+        ["\"eta\":null", "12 ms", "decade", "2026-01-02T12:00:00Z", "4294967295", "\"took_secs\":null", "abcdefabcdefa"]
+    {
         assert_eq!(masks.cover(kept), kept);
     }
 }

@@ -1,6 +1,11 @@
 //! What people tell the train, and what that costs: stories in which somebody freezes, promotes, approves, withdraws,
 //! reverts. They are told like those of `train.rs`, by the same yard.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use git_scrum::domain::Timestamp;
+use serde_json::Value;
+
 use crate::scrum::texts;
 use crate::train::{Yard, done, reason};
 
@@ -168,6 +173,33 @@ fn what_was_built_upon_is_not_taken_back_blindly() {
     assert_eq!((&error["code"], texts(&error["paths"], None)), (&"conflict".into(), vec!["A".to_owned()]));
     assert_eq!(yard.world.ask(&yard.clone, &["revert", "nobody"]).error(1)["code"], "no-such-car");
     yard.end("A B", &["A", "A"], 0);
+}
+
+#[test]
+fn once_a_test_was_timed_it_is_said_when_cars_may_land() {
+    let yard = Yard::new("slots = 1\nbatch = 1\n");
+    let start = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs();
+    let time = |minute: u64| Timestamp::from_secs(start + 60 * minute).to_string();
+    let at = |minute, args: &[&str]| yard.world.ask_at(&yard.clone, &time(minute), args).data();
+    let etas = |minute| {
+        let status = at(minute, &["merge-train", "status"]);
+        status["cars"].as_array().expect("cars").iter().map(|car| car["eta"].clone()).collect::<Vec<_>>()
+    };
+    for name in ["A", "B", "C"] {
+        yard.push(name, name, name);
+        at(0, &["submit", "--branch", name]);
+    }
+    let commit = at(0, &["merge-train"])["runs"][0]["commit"].as_str().expect("a run").to_owned();
+    assert_eq!(etas(5), [Value::Null, Value::Null, Value::Null], "nobody knows how long it takes");
+    at(10, &["verdict", "pass", "--commit", &commit]);
+    at(10, &["merge-train"]);
+    assert_eq!(etas(10), [time(20), time(30)]);
+    assert_eq!(etas(14), [time(20), time(30)], "the test of B goes on");
+    assert_eq!(etas(25), [time(25), time(35)], "it takes longer, and may be over at any moment");
+    at(26, &["merge-train", "eject", "B"]);
+    assert_eq!(etas(26), [time(36)]);
+    at(27, &["merge-train", "pause"]);
+    assert_eq!(etas(27), [Value::Null]);
 }
 
 /// Takes a car out by hand, with the runs it is in.

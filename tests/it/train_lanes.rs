@@ -100,3 +100,25 @@ fn cars_that_need_each_other_are_in_one_lane() {
     yard.tick();
     assert_eq!(yard.started, ["docs/A", "docs/A web/B"]);
 }
+
+#[test]
+fn what_is_urgent_has_the_next_slot_or_with_preemption_one_of_another_lane_at_once() {
+    for preempt in [false, true] {
+        let mut yard = Yard::new(&format!("slots = 1\nbatch = 1\npreempt = {preempt}\n{LANES}"));
+        submit(&yard, "web/A web/B");
+        yard.tick();
+        yard.push("H", "docs/H", "H");
+        yard.world.ok(&yard.clone, &["submit", "--branch", "H", "--priority", "p0"]);
+        let pass = yard.tick();
+        yard.tick();
+        if preempt {
+            assert_eq!((yard.cancelled.join(", "), yard.started.join(", ")), ("web/A".into(), "web/A, docs/H".into()));
+            yard.settle(|_| false);
+            yard.end("H A B", &["web/A", "docs/H", "docs/H web/A", "docs/H web/A web/B"], 1);
+        } else {
+            assert!(reason(&pass, "H").starts_with("no more runs at once"), "{pass:#}");
+            yard.settle(|_| false);
+            yard.end("A H B", &["web/A", "docs/H web/A", "docs/H web/A web/B"], 0);
+        }
+    }
+}

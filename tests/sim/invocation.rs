@@ -385,6 +385,8 @@ impl<'p> Invocation<'p> {
                 tolerate: plan.tolerate,
                 breaker: 0,
                 gather: (1, Seconds(0)),
+                preempt: false,
+                sparing: None,
             },
             method: Method::Merge,
             lanes: Lanes::default(),
@@ -399,7 +401,7 @@ impl<'p> Invocation<'p> {
             candidate_ref,
         };
         let ended = self.with_engine(|engine| {
-            let pass = Pass { engine, code: &code, checks: &code, settings: &settings };
+            let pass = Pass { engine, code: &code, checks: &code, radar: None, settings: &settings };
             pass.run(&mut |event| world.trace(|| format!("{} {event:?}", self.process.who)))
         });
         world.count(&format!("pass: {}", word(ended.as_ref().err())));

@@ -185,7 +185,7 @@ fn landings(args: &Args, context: &Context) -> Result<Vec<Finding>, CliError> {
         }
         let settings = session.pass_settings(&train.target)?;
         let checks = session.checks();
-        let pass = Pass { engine: &board, code: &session.code, checks: &checks, settings: &settings };
+        let pass = Pass { engine: &board, code: &session.code, checks: &checks, radar: None, settings: &settings };
         findings.push(match pass.recover() {
             Ok(done) => finding.repaired(done.as_deref().unwrap_or("another pass has finished it")),
             Err(error) => finding.not_repaired(&CliError::from(error).message()),

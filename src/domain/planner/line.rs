@@ -416,8 +416,10 @@ impl<'a> Speculation<'a> {
     fn group(&mut self, found: &mut Found, odds: &Odds, free: usize) -> Option<Look> {
         let waiting = self.unbatched();
         let first = *waiting.first()?;
-        let in_line = self.batches.iter().find(|batch| !batch.apart).map(|batch| self.urgency(batch));
-        let goes_first = in_line.is_some_and(|in_line| batches::urgency(&self.ordered, &first.id) < in_line);
+        // Where nobody stands in line, those that are tested apart must not be begun before what is more urgent.
+        let others = self.batches.iter().find(|batch| !batch.apart).or(self.batches.last());
+        let urgency = batches::urgency(&self.ordered, &first.id);
+        let goes_first = others.is_some_and(|others| urgency < self.urgency(others));
         if free == 0 && !goes_first {
             let waiting: Vec<CarId> = waiting.into_iter().map(|car| car.id.clone()).collect();
             found.wait(&waiting, &self.no_slot());

@@ -437,6 +437,10 @@ pub(super) fn verdict<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation)
     }
     if record.is_settled() || again {
         drop_runs(draft, &mut train, |run| run.tree == record.tree)?;
+        // What fails may have ended early, or been stopped: that says little of how long others take to land.
+        if let (Verdict::Pass, Some(took)) = (record.verdict, record.took) {
+            train.note_run_time(took);
+        }
         draft.put_train(train);
         for id in cars {
             if let Some(mut car) = draft.car(target, id)?.filter(|car| car.state.is_open()) {

@@ -99,6 +99,8 @@ mod tests {
             tolerate: 0,
             breaker: 0,
             gather: (1, Seconds(0)),
+            preempt: false,
+            sparing: None,
         };
         Setting { policy, interval: 0.0 }
     }
@@ -148,6 +150,20 @@ mod tests {
     }
 
     #[test]
+    fn what_is_urgent_has_the_next_slot_or_with_preemption_one_at_once() {
+        let flawed = Arrival { flaw: Some(Flaw::Fails), ..car(0.0, 100.0) };
+        let urgent = Arrival { priority: Priority::P0, ..car(150.0, 100.0) };
+        let good = || car(0.0, 100.0);
+        let traces = of(vec![good(), good(), good(), flawed, urgent]);
+        // Four are tested together until 100, and then one half of them, and after that the other.
+        let usual = batches(1);
+        assert_eq!(compare(&traces, &usual, 1).hotfixes, [150.0]);
+        let policy = TrainPolicy { preempt: true, ..usual.policy.clone() };
+        let totals = compare(&traces, &Setting { policy, ..usual }, 1);
+        assert_eq!((totals.hotfixes, totals.landed.len(), totals.innocents), (vec![100.0], 4, 0));
+    }
+
+    #[test]
     fn a_run_takes_as_long_as_those_of_its_last_car() {
         let totals = compare(&of(vec![car(0.0, 10.0), car(0.0, 50.0)]), &single(2, 0), 1);
         assert_eq!(totals.landed, [10.0, 50.0]);
@@ -173,8 +189,8 @@ mod tests {
         let totals =
             run(trace, Limits { slots, interval: setting.interval, waits: !setting.policy.external }, seed, &mut own);
         let mut history = History::new(Branch::parse("main").expect("a branch"));
-        own.recorded.iter().for_each(|(operation, outcome)| history.note(operation, outcome));
-        for (operation, _) in &own.recorded {
+        own.rehearsal.recorded.iter().for_each(|(operation, outcome)| history.note(operation, outcome));
+        for (operation, _) in &own.rehearsal.recorded {
             let Command::ChangeRuns { batches: Some(batches), .. } = &operation.command else { continue };
             let is_single = |id: &CarId| trace.cars[number_of(id) as usize].single;
             let alone = |batch: &Batch| batch.cars.len() == 1 || !batch.cars.iter().any(is_single);

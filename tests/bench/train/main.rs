@@ -57,6 +57,8 @@ fn ours(limits: Limits) -> OwnTrain {
         tolerate: 0,
         breaker: 0,
         gather: (1, Seconds(0)),
+        preempt: false,
+        sparing: None,
     })
 }
 

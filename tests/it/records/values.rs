@@ -161,6 +161,7 @@ fn train() -> Train {
         batches: Vec::new(),
         tally: Tally::default(),
         failed_in_a_row: 0,
+        run_time: None,
     }
 }
 
@@ -847,6 +848,11 @@ pub fn single_board() -> Changes {
 /// A board whose train has seen cars fail.
 pub fn failing_board() -> Changes {
     board_of_car(Train { failed_in_a_row: 3, window: Some(10), ..Train::new(id("main")) }, least_car())
+}
+
+/// A board whose train has timed its tests.
+pub fn timed_board() -> Changes {
+    board_of_car(Train { run_time: Some(Seconds(754)), ..Train::new(id("main")) }, least_car())
 }
 
 /// A board with a car that two approve of, one of them with a commit it had before.

@@ -16,6 +16,9 @@
 //! | `batch=0` `strict` `greedy` | how many cars are tested together, and how |
 //! | `window=1` `window=1-2-8` `slots=4` | how many cars are speculated on, and how many runs are under way at once |
 //! | `approvals=1` | how many approvals a car needs |
+//! | `affects=CAR:LANE,LANE` | what a car affects; of a car without it nothing is known |
+//! | `preempt` | tests of what is less urgent are given up where what is most urgent finds no slot |
+//! | `sparing=1h` `clash=CAR+CAR` | who sends the fewest back goes first; two that do not merge |
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -43,6 +46,7 @@ impl World {
             verdicts: BTreeMap::new(),
             affected: BTreeMap::new(),
             same_as: BTreeMap::new(),
+            clashes: BTreeSet::new(),
             now: self.now,
         };
         let window = WindowPolicy { start: 20, min: 3, max: 100 };
@@ -56,6 +60,8 @@ impl World {
             tolerate: 0,
             breaker: 0,
             gather: (1, Seconds(0)),
+            preempt: false,
+            sparing: None,
         };
         for word in words.rest::<String>()? {
             self.see(&word, &mut seen, &mut policy)?;
@@ -113,6 +119,16 @@ impl World {
             "batch" => policy.batch.cars_max = value.parse().map_err(|error| format!("{value}: {error}"))?,
             "strict" => policy.batch.relaxed = false,
             "greedy" => policy.batch.greedy = true,
+            "affects" => {
+                let lanes = right.split(',').map(str::to_owned).collect();
+                seen.affected.insert(car(left)?, Some(lanes));
+            }
+            "preempt" => policy.preempt = true,
+            "sparing" => policy.sparing = Some(value.parse()?),
+            "clash" => match &cars(value)?[..] {
+                [one, other] => drop(seen.clashes.insert((one.clone(), other.clone()))),
+                _ => return Err(format!("{value} is no pair")),
+            },
             "approvals" => policy.approvals = value.parse().map_err(|error| format!("{value}: {error}"))?,
             "tolerate" => policy.tolerate = value.parse().map_err(|error| format!("{value}: {error}"))?,
             "slots" => policy.slots = value.parse().map_err(|error| format!("{value}: {error}"))?,
