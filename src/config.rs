@@ -51,6 +51,8 @@ pub struct TaskSettings {
     pub retries_max: u32,
     /// The branch of a claim; `{id}` and `{team}` are filled in.
     pub branch: String,
+    /// How long a claim may look for work under way that has changed the task's paths; 0: it does not look.
+    pub warn_within: Seconds,
 }
 
 impl Default for TaskSettings {
@@ -60,6 +62,7 @@ impl Default for TaskSettings {
             skew: Seconds(5),
             retries_max: 2,
             branch: "ai-feature/issue-{id}".to_owned(),
+            warn_within: Seconds(1),
         }
     }
 }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::errors::{CliError, exit};
 use super::output::Reply;
-use super::{Context, tasks, view};
+use super::{Context, nearby, tasks, view};
 use crate::agent::ClaimFile;
 use crate::domain::board::Board;
 use crate::domain::claim::Claim;
@@ -111,6 +111,7 @@ pub(super) fn claim(args: &ClaimArgs, context: &Context) -> Result<Reply, CliErr
     for claim in &claims {
         context.session.claims.put(&claim.task, ClaimFile::new(claim, None))?;
     }
+    let warnings = nearby::warnings(context, &claims);
     let mut shown = Vec::new();
     let mut text = String::new();
     for claim in &claims {
@@ -125,7 +126,7 @@ pub(super) fn claim(args: &ClaimArgs, context: &Context) -> Result<Reply, CliErr
             text.push_str(&format!("  work in {worktree}\n"));
         }
     }
-    Ok(Reply::new(json!({ "claims": shown }), view::clean(&text)))
+    Ok(Reply::new(json!({ "claims": shown, "warnings": warnings }), view::clean(&text)))
 }
 
 /// Claims, and gives the claims as the board has them. A claim of a killed process is only taken up while it stands.

@@ -76,7 +76,7 @@ pub(super) fn sweep(
     let session = &context.session;
     let (now, skew) = (session.host.now(), session.settings()?.tasks.skew);
     // It asks git something while the board is read.
-    let (radar, own) = (session.radar(), session.own_claims()?);
+    let (radar, own) = (session.radar().about_to_merge(), session.own_claims()?);
     let (mut open, current) =
         context.read(|board| Ok(open_work(board, target, &context.grants(board)?, now, skew)?))?;
     open.retain(wanted);
@@ -84,7 +84,7 @@ pub(super) fn sweep(
     Ok((lookout.sweep(open, named)?, current))
 }
 
-fn of(open: &Open) -> Value {
+pub(super) fn of(open: &Open) -> Value {
     json!({
         "branch": open.branch.as_str(),
         "task": open.task.as_ref().map(|(task, _)| task.as_str()),
@@ -121,10 +121,11 @@ fn against(work: &Work, target: &Branch, clash: &Clash) -> Value {
 fn text(sweep: &Sweep, target: &Branch) -> String {
     let mut text = String::new();
     for (nth, clash) in &sweep.with_target {
-        text.push_str(&format!("{} and {target}: {}\n", name(&sweep.work[*nth]), places(clash)));
+        text.push_str(&format!("{} and {target}: {}\n", name(&sweep.work[*nth]), places(&clash.paths)));
     }
     for (a, b, clash) in &sweep.pairs {
-        text.push_str(&format!("{} and {}: {}\n", name(&sweep.work[*a]), name(&sweep.work[*b]), places(clash)));
+        let [a, b] = [a, b].map(|nth| name(&sweep.work[*nth]));
+        text.push_str(&format!("{a} and {b}: {}\n", places(&clash.paths)));
     }
     if text.is_empty() {
         let count = match sweep.work.len() {
@@ -142,21 +143,26 @@ fn text(sweep: &Sweep, target: &Branch) -> String {
 }
 
 fn name(work: &Work) -> String {
+    name_of(&work.open, work.saved)
+}
+
+/// A line of work, with whose it is.
+pub(super) fn name_of(open: &Open, saved: bool) -> String {
     let mut notes: Vec<String> = Vec::new();
-    notes.extend(work.open.task.as_ref().map(|(task, _)| format!("task {task}")));
-    notes.extend(work.open.holder.as_ref().map(|holder| format!("by {holder}")));
-    if work.saved {
+    notes.extend(open.task.as_ref().map(|(task, _)| format!("task {task}")));
+    notes.extend(open.holder.as_ref().map(|holder| format!("by {holder}")));
+    if saved {
         notes.push("saved".to_owned());
     }
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
-    format!("{}{notes}", work.open.branch)
+    format!("{}{notes}", open.branch)
 }
 
 /// Where two collide, for people. A path may hold anything: a line of its own, for one.
-pub(super) fn places(clash: &Clash) -> String {
-    let shown = clash.paths.iter().take(PATHS_SHOWN_MAX).map(|path| view::one_line(path));
+pub(super) fn places(paths: &[String]) -> String {
+    let shown = paths.iter().take(PATHS_SHOWN_MAX).map(|path| view::one_line(path));
     let mut shown: Vec<String> = shown.collect();
-    match clash.paths.len().saturating_sub(PATHS_SHOWN_MAX) {
+    match paths.len().saturating_sub(PATHS_SHOWN_MAX) {
         0 if shown.is_empty() => shown.push("git names no path".to_owned()),
         0 => {}
         more => shown.push(format!("and {more} more")),

@@ -113,7 +113,7 @@ fn words(found: &Hindrance) -> String {
         Obstacle::Paths(ours, theirs) => format!("{first} and {then}: {ours} meets {theirs}"),
         Obstacle::Interface(label) => format!("{first} and {then} both declare {label}"),
         Obstacle::Conflict(paths) => {
-            format!("the branches of {first} and {then} collide: {}", places(&Clash { paths: paths.clone() }))
+            format!("the branches of {first} and {then} collide: {}", places(paths))
         }
         Obstacle::Unknown(silent) => {
             let silent: Vec<&str> = silent.iter().map(TaskId::as_str).collect();

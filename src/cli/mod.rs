@@ -19,6 +19,7 @@ mod locks;
 mod log;
 mod memory;
 mod merge_train;
+mod nearby;
 mod output;
 mod promote;
 mod renew;

@@ -13,6 +13,7 @@ mod intents;
 mod journal;
 mod knowledge;
 mod landing;
+pub mod nearby;
 mod pass;
 pub mod ports;
 mod promote;

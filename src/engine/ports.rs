@@ -84,6 +84,12 @@ pub trait Radar {
     /// What comes of merging the second commit of each pair into the first, by git's own merge, under the attributes of
     /// `target`. Nothing is written into the repository. All commits must be here.
     fn clashes(&self, target: &ObjectId, pairs: &[(ObjectId, ObjectId)]) -> Result<Clashes, Fault>;
+    /// What came of each of `pairs` when this clone merged them last, whatever has been set otherwise since: a hint.
+    /// `None` also where it has not.
+    fn clashed(&self, pairs: &[(ObjectId, ObjectId)]) -> Vec<Option<Clash>>;
+    /// The paths that each of `commits` has changed since it parted from all `targets`, in order: a hint. Those that
+    /// are not found `within` a time, or are too many, are left out. All commits must be here.
+    fn changes(&self, targets: &[ObjectId], commits: &[ObjectId], within: Duration) -> Vec<Vec<String>>;
 }
 
 /// Where work was seen.
@@ -91,6 +97,10 @@ pub trait Radar {
 pub struct Sighted {
     /// The heads of branches that are there.
     pub heads: BTreeMap<Branch, ObjectId>,
+    /// Those that an ordinary fetch has brought, where the truth was not asked: nobody says which are newer.
+    pub fetched: BTreeMap<Branch, ObjectId>,
+    /// The heads of branches of this clone.
+    pub local: BTreeMap<Branch, ObjectId>,
     /// The saved work of claims that have any.
     pub saved: BTreeMap<Fence, ObjectId>,
 }

@@ -172,9 +172,9 @@ impl<C: Code, R: Radar> Lookout<'_, C, R> {
         let claims: Vec<(TaskId, Fence)> =
             open.iter().filter(|open| open.car.is_none()).filter_map(|open| open.task.clone()).collect();
         let seen = self.radar.look(&branches, &claims, self.ask)?;
-        let base = match seen.heads.get(self.target) {
+        let base = match seen.heads.get(self.target).or(seen.fetched.get(self.target)) {
             Some(base) => base.clone(),
-            None => self.code.local_head(self.target)?.ok_or_else(|| EngineError::Impossible {
+            None => seen.local.get(self.target).cloned().ok_or_else(|| EngineError::Impossible {
                 what: format!("there is no branch {} to land on", self.target),
                 hint: "name another with --target".to_owned(),
             })?,
@@ -190,11 +190,11 @@ impl<C: Code, R: Radar> Lookout<'_, C, R> {
                 }
                 continue;
             }
-            let there = seen.heads.get(&open.branch).cloned();
+            let there = seen.heads.get(&open.branch).or(seen.fetched.get(&open.branch)).cloned();
             let is_own = open.task.as_ref().is_none_or(|task| self.own.contains(task));
             let head = match (is_own, there) {
                 (false, Some(there)) => Some(there),
-                (_, there) => self.code.local_head(&open.branch)?.or(there),
+                (_, there) => seen.local.get(&open.branch).cloned().or(there),
             };
             let saved = open.task.as_ref().and_then(|(_, fence)| seen.saved.get(fence)).cloned();
             // Of a branch and a snapshot of its worktree one mostly goes on from the other.

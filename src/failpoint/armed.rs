@@ -18,6 +18,7 @@ const STEPS: &str = "GIT_SCRUM_STEPS";
 const READING: &[&str] = &[
     "config --list",
     "diff-index",
+    "diff-tree",
     "for-each-ref",
     "log",
     "ls-remote",

@@ -4,10 +4,14 @@
 //! update-ref`: gix locks `packed-refs` even to set one loose ref, and a process killed over that would leave a
 //! lock file behind that keeps everybody from deleting a branch.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::{Fault, Outcome, Place, RefFormat, RefUpdate};
 use crate::git::Git;
+
+/// How many refs one command names.
+const NAMED_MAX: usize = 200;
 
 /// The local refs of one repository.
 #[derive(Clone)]
@@ -41,6 +45,25 @@ impl Refs {
         }
     }
 
+    /// The objects that refs point to, of those among `names` that are there.
+    pub fn read_all(&self, names: &[String]) -> Result<BTreeMap<String, String>, Fault> {
+        if self.place.ref_format == RefFormat::Files {
+            let found = names.iter().map(|name| Ok(self.read(name)?.map(|id| (name.clone(), id))));
+            return found.filter_map(Result::transpose).collect();
+        }
+        let mut found = BTreeMap::new();
+        for names in names.chunks(NAMED_MAX) {
+            let named = names.iter().map(String::as_str);
+            let args: Vec<&str> =
+                ["for-each-ref", "--format=%(refname) %(objectname)"].into_iter().chain(named).collect();
+            let listed = self.git.run(&args).map_err(|error| Fault::io("reading refs", error))?;
+            found.extend(pairs(&listed));
+        }
+        // A name also finds what is below it.
+        found.retain(|name, _| names.contains(name));
+        Ok(found)
+    }
+
     /// The refs whose names begin with `prefix`, which ends with a slash, and the objects they point to.
     pub fn list(&self, prefix: &str) -> Result<Vec<(String, String)>, Fault> {
         let unreadable = |error: &dyn std::fmt::Display| Fault::integrity(format!("cannot list {prefix}: {error}"));
@@ -54,8 +77,7 @@ impl Refs {
         }
         let listed = self.git.run(&["for-each-ref", "--format=%(refname) %(objectname)", prefix]);
         let listed = listed.map_err(|error| Fault::io(format!("cannot list {prefix}"), error))?;
-        let pair = |line: &str| line.split_once(' ').map(|(name, id)| (name.to_owned(), id.to_owned()));
-        Ok(listed.lines().filter_map(pair).collect())
+        Ok(pairs(&listed).collect())
     }
 
     /// Sets a ref of our own cache, whatever it was.
@@ -116,4 +138,9 @@ impl Refs {
             Outcome::Refused { ref_name, reason: crate::git::failure::telling_line(&said) }
         })
     }
+}
+
+/// The names and ids of a list with one of each in a line.
+fn pairs(listed: &str) -> impl Iterator<Item = (String, String)> {
+    listed.lines().filter_map(|line| line.split_once(' ')).map(|(name, id)| (name.to_owned(), id.to_owned()))
 }

@@ -64,6 +64,8 @@ const CLAIMS: &[Verb] = &[
     verb(&["done", "two"]),
 ];
 
+const WARNED: &[Verb] = &[verb(&["claim", "two"])];
+
 const HEARTBEATS: &[Verb] = &[verb(&["renew"]), verb(&["release", "one"]), verb(&["renew"])];
 /// The last of them finds nothing that is held any more, and takes the heartbeat back.
 const LAST_HEARTBEATS: &[Verb] = &[verb(&["renew"]), verb(&["done", "one"]), verb(&["done", "two"]), verb(&["renew"])];
@@ -217,6 +219,16 @@ fn of_folding() {
 #[test]
 fn of_claims() {
     claims(Setting::Files);
+}
+
+#[test]
+fn of_a_claim_that_warns() {
+    let scene = Scene::new(Setting::Files, "[tasks]\nwarn_within = \"5m\"\n", |scene| {
+        scene.ok(&["init"]);
+        scene.work_on("one", "one");
+        scene.ok(&["add", "Two", "--id", "two", "--path", "one"]);
+    });
+    scene.expect("files can always be had").sweep_from(WARNED, "writing what was looked at");
 }
 
 #[test]

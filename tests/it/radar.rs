@@ -1,6 +1,7 @@
 //! The conflict radar: who collides with whom, before anybody is finished.
 
 mod fuzz;
+mod nearby;
 
 use std::fs;
 use std::io::{BufRead, BufReader};

@@ -7,7 +7,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "an adapter: it owns its file")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::hash::{DefaultHasher, Hasher};
 use std::io::Read;
@@ -18,7 +18,9 @@ use crate::domain::ObjectId;
 use crate::engine::ports::Clash;
 use crate::failpoint;
 
-/// The first word of the file: what has another is of another version.
+/// The file, among those of the clone.
+const FILE: &str = "radar";
+/// The first word of it: what has another is of another version.
 const VERSION: &str = "radar-1";
 /// The most pairs that are kept.
 const PAIRS_MAX: usize = 20_000;
@@ -51,7 +53,7 @@ impl Answers {
     /// What is known of a target whose attributes nobody has looked at since it moved: those attributes, if the file is
     /// about the same target.
     pub fn attributes_of(state_dir: &Path, target: &ObjectId) -> Option<String> {
-        let text = text(state_dir);
+        let text = text(state_dir, FILE);
         let mut words = text.lines().next()?.split(' ');
         let about = words.next() == Some(VERSION) && words.next() == Some(target.as_str());
         words.next().filter(|_| about).map(str::to_owned)
@@ -59,7 +61,7 @@ impl Answers {
 
     /// The answers in the file, as far as they were found under the same circumstances.
     pub fn load(state_dir: &Path, circumstances: Circumstances) -> Answers {
-        let text = text(state_dir);
+        let text = text(state_dir, FILE);
         let mut lines = text.lines();
         let mut words = lines.next().unwrap_or_default().split(' ');
         let same = words.next() == Some(VERSION)
@@ -67,6 +69,19 @@ impl Answers {
             && words.next() == Some(&circumstances.rest);
         let known = if same { lines.take(PAIRS_MAX).filter_map(read).collect() } else { BTreeMap::new() };
         Answers { state_dir: state_dir.to_owned(), circumstances, known }
+    }
+
+    /// What came of each of `pairs` when it was merged last, under whatever circumstances.
+    pub fn last(state_dir: &Path, pairs: &[Pair]) -> Vec<Option<Clash>> {
+        let asked: BTreeSet<String> = pairs.iter().map(|(ours, theirs)| format!("{ours} {theirs} ")).collect();
+        let text = text(state_dir, FILE);
+        let mut lines = text.lines();
+        let ours = lines.next().is_some_and(|line| line.split(' ').next() == Some(VERSION));
+        // Most lines are about something else, and clean merges say nothing.
+        let is_asked = |line: &&str| line.find('[').is_some_and(|start| asked.contains(&line[..start]));
+        let known: BTreeMap<Pair, Option<Clash>> =
+            lines.take(if ours { PAIRS_MAX } else { 0 }).filter(is_asked).filter_map(read).collect();
+        pairs.iter().map(|pair| known.get(pair).cloned().flatten()).collect()
     }
 
     /// What is known of a pair.
@@ -83,30 +98,41 @@ impl Answers {
     pub fn save(&self, asked: &[Pair]) {
         let Circumstances { target, attributes, rest } = &self.circumstances;
         let mut text = format!("{VERSION} {target} {attributes} {rest}\n");
-        let mut written = std::collections::BTreeSet::new();
+        let mut written = BTreeSet::new();
         let entries = asked.iter().filter_map(|pair| self.known.get_key_value(pair)).chain(&self.known);
         for (pair, answer) in entries {
             if written.len() < PAIRS_MAX && written.insert(pair) {
                 text.extend(write(pair, answer.as_ref()));
             }
         }
-        // Losing it costs time and nothing else, so nobody is told.
-        let _ = self.replace(&text);
+        replace(&self.state_dir, FILE, &text);
     }
+}
 
-    fn replace(&self, text: &str) -> std::io::Result<()> {
-        let under_way = self.state_dir.join("under-way");
+/// Puts `text` in the place of a file of the radar's. Losing it costs time and nothing else, so nobody is told.
+pub(super) fn replace(state_dir: &Path, file: &str, text: &str) {
+    let replace = || -> std::io::Result<()> {
+        let under_way = state_dir.join("under-way");
         failpoint::making(&under_way);
         fs::create_dir_all(&under_way)?;
         failpoint::reach("an unnamed file");
         // Named like those that a later command removes when their process was killed.
-        let file = tempfile::Builder::new().prefix(".new-").tempfile_in(&under_way)?;
-        failpoint::reach("writing what was merged");
-        fs::write(file.path(), text)?;
-        failpoint::reach("naming what was merged");
-        file.persist(path(&self.state_dir))?;
+        let new = tempfile::Builder::new().prefix(".new-").tempfile_in(&under_way)?;
+        failpoint::reach("writing what was looked at");
+        fs::write(new.path(), text)?;
+        failpoint::reach("naming what was looked at");
+        new.persist(state_dir.join(file))?;
         Ok(())
-    }
+    };
+    let _ = replace();
+}
+
+/// What a file of the radar's holds; nothing where it is none of ours.
+pub(super) fn text(state_dir: &Path, file: &str) -> String {
+    let mut text = String::new();
+    let file = fs::File::open(state_dir.join(file));
+    let read = file.and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
+    read.map_or_else(|_| String::new(), |_| text)
 }
 
 /// A few digits that stand for what they were made of. Two that are alike are of one origin, but for a chance that is
@@ -121,17 +147,6 @@ pub(super) fn digest(parts: impl IntoIterator<Item = impl AsRef<[u8]>>) -> Strin
         }
     }
     hashers.iter().map(|hasher| format!("{:016x}", hasher.finish())).collect()
-}
-
-fn path(state_dir: &Path) -> PathBuf {
-    state_dir.join("radar")
-}
-
-fn text(state_dir: &Path) -> String {
-    let mut text = String::new();
-    let file = fs::File::open(path(state_dir)).and_then(|file| file.take(FILE_BYTES_MAX).read_to_string(&mut text));
-    // One that is not text is none of ours.
-    file.map_or_else(|_| String::new(), |_| text)
 }
 
 /// A pair as a line: the two commits, and the paths in conflict as JSON where there is a conflict. `None` where they
@@ -181,6 +196,8 @@ mod tests {
         assert_eq!(again.get(&(id(1), id(3))), Some(&clash(0)));
         assert_eq!(again.get(&(id(1), id(4))), None, "too long to keep");
         assert_eq!(Answers::load(place, circumstances("y")).get(&(id(1), id(2))), None);
+        let last = Answers::last(place, &[(id(1), id(2)), (id(2), id(1)), (id(1), id(3)), (id(3), id(1))]);
+        assert_eq!(last, [None, clash(2), clash(0), None]);
         assert_eq!(Answers::attributes_of(place, &id(0)), Some("a".to_owned()));
         assert_eq!(Answers::attributes_of(place, &id(1)), None);
     }
@@ -190,13 +207,14 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let good = format!("{} {}", id(1), id(2));
         for garbage in ["", "\n\n", "radar-1", "radar-0 x a x\n", "\u{0}\u{1}", &"x".repeat(100_000)] {
-            fs::write(path(directory.path()), format!("{garbage}{good}\n")).expect("a write");
+            fs::write(directory.path().join(FILE), format!("{garbage}{good} [\"a\"]\n")).expect("a write");
             assert_eq!(Answers::load(directory.path(), circumstances("x")).known.len(), 0, "{garbage:?}");
+            assert_eq!(Answers::last(directory.path(), &[(id(1), id(2))]), [None], "{garbage:?}");
         }
-        fs::write(path(directory.path()), [0xff, 0xfe, b'\n']).expect("a write");
+        fs::write(directory.path().join(FILE), [0xff, 0xfe, b'\n']).expect("a write");
         assert_eq!(Answers::load(directory.path(), circumstances("x")).known.len(), 0);
         let torn = format!("radar-1 {} a x\nnonsense\n{good} [\"a\"\n{good} 7\n{} [\"a\"]\n", id(0), good);
-        fs::write(path(directory.path()), torn).expect("a write");
+        fs::write(directory.path().join(FILE), torn).expect("a write");
         assert_eq!(Answers::load(directory.path(), circumstances("x")).known.len(), 1);
     }
 

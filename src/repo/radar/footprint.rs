@@ -25,6 +25,19 @@ const PATHS_MAX: usize = 200_000;
 /// The most that git may list of them, in bytes.
 const LIST_BYTES_MAX: usize = 64 << 20;
 
+/// How git is asked for the differences of many commits. Nothing of the configuration may hide one.
+pub(super) const DIFFERENCES: &[&str] = &[
+    "diff-tree",
+    "--stdin",
+    "--raw",
+    "-r",
+    "-z",
+    "--no-renames",
+    "--no-relative",
+    "--ignore-submodules=none",
+    "-O/dev/null",
+];
+
 /// What was changed on the way from one commit to another: numbers of paths.
 #[derive(Debug, Clone, Default)]
 struct Footprint {
@@ -126,21 +139,9 @@ impl Footprints {
 fn differences(git: &Git, pairs: &[(&ObjectId, &ObjectId)]) -> Result<Option<Vec<Footprint>>, Fault> {
     let input: String = pairs.iter().map(|(commit, base)| format!("{commit} {base}\n")).collect();
     // A second commit in a line stands for the parent of the first; `--always` names the first even where the two are
-    // alike. Nothing of the configuration may hide a difference.
-    let args = [
-        "diff-tree",
-        "--stdin",
-        "--always",
-        "--raw",
-        "-r",
-        "-z",
-        "--no-renames",
-        "--no-relative",
-        "--ignore-submodules=none",
-        "-O/dev/null",
-    ];
+    // alike.
     let bounds = Bounds { keep_bytes_max: LIST_BYTES_MAX, ..Bounds::default() };
-    let output = process::run(git.command().args(args), Some(input.as_bytes()), bounds);
+    let output = process::run(git.command().args(DIFFERENCES).arg("--always"), Some(input.as_bytes()), bounds);
     let output = output.map_err(|error| Fault::io("comparing commits", error))?;
     if !output.success() || output.stdout.len() >= LIST_BYTES_MAX {
         return Ok(None);

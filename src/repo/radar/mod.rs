@@ -8,6 +8,7 @@
 
 mod bits;
 mod cache;
+mod changes;
 mod footprint;
 mod history;
 mod merge;
@@ -18,6 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use cache::{Answers, Circumstances, digest};
 use footprint::Footprints;
@@ -26,7 +28,7 @@ use scratch::Scratch;
 
 use super::candidate::SETTLED;
 use crate::domain::{Branch, Fence, ObjectId, TaskId};
-use crate::engine::ports::{Clashes, Radar, Sighted};
+use crate::engine::ports::{Clash, Clashes, Radar, Sighted};
 use crate::git::{Git, GitError, failure};
 use crate::ledger::{Cache, Fault, Objects, Place, Refs, Truth, tracking_ref, transfer_fault};
 use crate::record::names::{RefNames, branch_ref};
@@ -53,7 +55,7 @@ pub struct GitRadar {
     code_truth: Truth,
     names: RefNames,
     settings: String,
-    /// What git says of its version: asked for at once, and waited for when it is needed.
+    /// What git says of its version, where it was asked ahead: waited for when it is needed.
     version: RefCell<Option<JoinHandle<Result<String, GitError>>>>,
 }
 
@@ -72,9 +74,8 @@ impl GitRadar {
         let attributes = attribute_files(place, config.get("core.attributesfile"));
         let settled = SETTLED.iter().map(|word| word.as_bytes());
         let parts = settled.chain(matter.map(|text| text.as_bytes())).chain(attributes.iter().map(Vec::as_slice));
-        let asking = git.clone();
         GitRadar {
-            version: RefCell::new(Some(std::thread::spawn(move || asking.run(&["version"])))),
+            version: RefCell::new(None),
             refs: Refs::new(Rc::clone(place), git.clone()),
             cache: Cache::new(place, git.clone()),
             objects: Objects::new(Rc::clone(place)),
@@ -87,6 +88,13 @@ impl GitRadar {
         }
     }
 
+    /// The same radar, which asks git already what it will want to know when it merges.
+    pub fn about_to_merge(self) -> GitRadar {
+        let git = self.git.clone();
+        *self.version.borrow_mut() = Some(std::thread::spawn(move || git.run(&["version"])));
+        self
+    }
+
     /// The refs that exist among `names`, at `truth`; their commits are brought here if the truth is asked.
     fn at(&self, truth: &Truth, names: &[String], ask: bool) -> Result<BTreeMap<String, ObjectId>, Fault> {
         if let (true, Truth::Remote { name: remote, url }) = (ask, truth) {
@@ -94,13 +102,15 @@ impl GitRadar {
                 self.bring(truth, remote, url, names)?;
             }
         }
-        let mut found = BTreeMap::new();
-        for name in names {
-            if let Some(id) = self.refs.read(&tracking_ref(truth, name))? {
-                found.insert(name.clone(), super::parse(&id)?);
-            }
-        }
-        Ok(found)
+        self.found(names, |name| tracking_ref(truth, name))
+    }
+
+    /// What the refs are that stand for `names` in this clone, as far as they are there.
+    fn found(&self, names: &[String], here: impl Fn(&str) -> String) -> Result<BTreeMap<String, ObjectId>, Fault> {
+        let refs: Vec<String> = names.iter().map(|name| here(name)).collect();
+        let found = self.refs.read_all(&refs)?;
+        let there = names.iter().zip(&refs).filter_map(|(name, here)| Some((name.clone(), found.get(here)?)));
+        there.map(|(name, id)| Ok((name, super::parse(id)?))).collect()
     }
 
     /// Makes the tracking refs of `names` what the refs are at the remote. Which of them exist is asked for first: most
@@ -150,6 +160,11 @@ impl GitRadar {
         Ok(Circumstances { target: target.clone(), attributes, rest })
     }
 
+    /// Whether history is missing: then two commits may seem to have parted elsewhere than they have.
+    fn is_shallow(&self) -> bool {
+        self.place.common_dir().join("shallow").exists()
+    }
+
     /// What files of attributes a commit has.
     fn attributes(&self, commit: &ObjectId) -> Result<Vec<u8>, Fault> {
         let failed = |error: &dyn std::fmt::Display| Fault::io("looking for attributes", error);
@@ -186,9 +201,19 @@ impl Radar for GitRadar {
             found.extend(self.at(&self.truth, &saved, ask)?);
             found
         };
+        let mut local = self.found(&heads, str::to_owned)?;
+        let mut fetched = match (ask, &self.code_truth) {
+            (false, Truth::Remote { name, .. }) => {
+                let short = |head: &str| head.strip_prefix("refs/heads/").unwrap_or(head).to_owned();
+                self.found(&heads, |head| format!("refs/remotes/{name}/{}", short(head)))?
+            }
+            _ => BTreeMap::new(),
+        };
         let mut sighted = Sighted::default();
         for (branch, name) in branches.iter().zip(&heads) {
             sighted.heads.extend(found.get(name).map(|head| (branch.clone(), head.clone())));
+            sighted.fetched.extend(fetched.remove(name).map(|head| (branch.clone(), head)));
+            sighted.local.extend(local.remove(name).map(|head| (branch.clone(), head)));
         }
         for ((_, fence), name) in claims.iter().zip(&saved) {
             sighted.saved.extend(found.remove(name).map(|commit| (*fence, commit)));
@@ -203,8 +228,7 @@ impl Radar for GitRadar {
     fn clashes(&self, target: &ObjectId, pairs: &[Pair]) -> Result<Clashes, Fault> {
         let state_dir = self.place.state_dir();
         let mut answers = Answers::load(&state_dir, self.circumstances(target)?);
-        // In a shallow clone two commits may seem to have parted elsewhere than they have.
-        let lasting = !self.place.common_dir().join("shallow").exists();
+        let lasting = !self.is_shallow();
         let unknown = |pair: &&Pair| pair.0 != pair.1 && (!lasting || answers.get(pair).is_none());
         let open: BTreeSet<&Pair> = pairs.iter().filter(unknown).collect();
         let open: Vec<Pair> = pairs.iter().filter(|pair| open.contains(pair)).cloned().collect();
@@ -229,6 +253,19 @@ impl Radar for GitRadar {
         let known = pairs.len() - ruled_out - count;
         let answers = pairs.iter().map(|pair| answers.get(pair).cloned().flatten()).collect();
         Ok(Clashes { answers, known, ruled_out, merged: count })
+    }
+
+    fn clashed(&self, pairs: &[Pair]) -> Vec<Option<Clash>> {
+        Answers::last(&self.place.state_dir(), pairs)
+    }
+
+    fn changes(&self, targets: &[ObjectId], commits: &[ObjectId], within: Duration) -> Vec<Vec<String>> {
+        if self.is_shallow() {
+            return vec![Vec::new(); commits.len()];
+        }
+        // Not even a partial clone may go and fetch what it has not.
+        let git = self.git.clone().with_variable("GIT_NO_LAZY_FETCH", "1");
+        changes::changes(&git, &self.place.state_dir(), targets, commits, within)
     }
 }
 
