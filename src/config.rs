@@ -274,6 +274,10 @@ pub struct TrainSettings {
     pub method: Method,
     /// Parts of the repository that cannot affect each other, by name, each with the patterns of its paths.
     pub lanes: BTreeMap<String, Vec<String>>,
+    /// What says besides what a change affects: a program and its arguments, never a line for a shell. Empty: nothing.
+    pub affected: Vec<String>,
+    /// How long it may take for one change.
+    pub affected_timeout: Seconds,
     /// How long a check may take, and how long a verdict from outside is waited for.
     pub timeout: Seconds,
     /// How long the holder of an ejected car's task has to rework it.
@@ -304,6 +308,8 @@ impl Default for TrainSettings {
             approvals: 0,
             method: Method::Merge,
             lanes: BTreeMap::new(),
+            affected: Vec::new(),
+            affected_timeout: Seconds(2 * 60),
             timeout: Seconds(30 * 60),
             rework: Seconds(2 * 3600),
             interval: Seconds(30),

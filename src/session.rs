@@ -13,6 +13,7 @@ use crate::agent::{FileJournal, KnownClaims, LockFiles, ScratchChecks, SystemHos
 use crate::config::{self, ConfigError, LocalSettings, Pairs, Settings, TrainSettings};
 use crate::domain::board::Board;
 use crate::domain::{Branch, Fence, Holder, TaskId, TeamName, Timestamp};
+use crate::engine::ports::Analyser;
 use crate::engine::{Check, Engine, EngineError, Knowledge, PassSettings};
 use crate::failpoint;
 use crate::git::{Git, GitError, PushBudget};
@@ -458,6 +459,7 @@ impl Session {
             policy: settings.train.policy(),
             method: settings.train.method,
             lanes: settings.train.lanes(),
+            analyser: analyser_of(&settings.train),
             checks: checks_of(&settings.train),
             rework_lease: settings.train.rework,
             retries_max: settings.tasks.retries_max,
@@ -611,6 +613,12 @@ fn normalised(path: &Path) -> PathBuf {
         }
     }
     parts
+}
+
+/// What is configured to say what a change affects.
+fn analyser_of(train: &TrainSettings) -> Option<Analyser> {
+    let analyser = Analyser { run: train.affected.clone(), timeout: train.affected_timeout };
+    Some(analyser).filter(|analyser| !analyser.run.is_empty())
 }
 
 /// The checks that are configured: one without a name, or several with names.

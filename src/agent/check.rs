@@ -2,7 +2,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "an adapter: it starts the check that the target branch configures")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,10 +12,11 @@ use std::time::{Duration, Instant};
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
+use super::analysis;
 use crate::domain::ObjectId;
-use crate::engine::ports::{CheckResult, Checks};
+use crate::engine::ports::{Analyser, Change, CheckResult, Checks};
 use crate::failpoint;
-use crate::git::process::{self, Bounds};
+use crate::git::process::{self, Bounds, Output};
 use crate::git::{Git, LOCAL_VARIABLES};
 use crate::ledger::Fault;
 
@@ -33,13 +36,37 @@ const WORKTREE: &str = "worktree";
 /// left behind is removed by the next.
 pub struct ScratchChecks {
     git: Git,
+    state_dir: PathBuf,
     notes: PathBuf,
 }
 
 impl ScratchChecks {
     /// Checks of commits of the repository that `git` is in, and whose state directory this is.
     pub fn new(git: Git, state_dir: &Path) -> ScratchChecks {
-        ScratchChecks { git, notes: state_dir.join("scratch") }
+        ScratchChecks { git, state_dir: state_dir.to_owned(), notes: state_dir.join("scratch") }
+    }
+
+    pub(super) fn git(&self) -> &Git {
+        &self.git
+    }
+
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// Does something in a scratch worktree of `commit`, which is gone afterwards.
+    pub(super) fn in_worktree<T>(&self, commit: &ObjectId, work: impl FnOnce(&Path) -> T) -> Result<T, Fault> {
+        self.sweep();
+        let (scratch, _noted, note) = self.scratch()?;
+        let path = scratch.path().join(WORKTREE);
+        self.check_out(commit, &path)?;
+        let done = work(&path);
+        self.clean_up(&path);
+        failpoint::reach("removing a scratch directory");
+        drop(scratch);
+        failpoint::reach("removing a check's note");
+        let _ = fs::remove_file(note);
+        Ok(done)
     }
 
     /// Makes a scratch directory that is noted before it is there. The note holds as long as the file is open.
@@ -100,38 +127,53 @@ impl ScratchChecks {
 
 impl Checks for ScratchChecks {
     fn run(&self, commit: &ObjectId, argv: &[String], timeout: Duration) -> Result<CheckResult, Fault> {
-        let Some((program, args)) = argv.split_first() else {
+        let Some(program) = argv.first() else {
             return Err(Fault::Environment { what: "the check is empty".to_owned() });
         };
-        self.sweep();
-        let (scratch, _noted, note) = self.scratch()?;
-        let path = scratch.path().join(WORKTREE);
-        self.check_out(commit, &path)?;
-        let mut command = Command::new(program);
-        command.args(args).current_dir(&path).env("SCRUM_COMMIT", commit.as_str()).env("CI", "true");
-        for name in LOCAL_VARIABLES {
-            command.env_remove(name);
-        }
-        let begun = Instant::now();
         let bounds = Bounds { time_max: timeout, keep_bytes_max: OUTPUT_READ_BYTES_MAX };
-        let ended = process::run(&mut command, None, bounds);
-        let took = begun.elapsed();
-        self.clean_up(&path);
-        failpoint::reach("removing a scratch directory");
-        drop(scratch);
-        failpoint::reach("removing a check's note");
-        let _ = fs::remove_file(note);
-        Ok(match ended {
-            Ok(output) => {
-                let text = format!("{}{}", output.stdout_text(), output.stderr_text());
-                CheckResult { code: output.code, timed_out: output.timed_out, output: end_of(&text), took }
-            }
-            // The same as what a shell says of a program that is not there.
-            Err(error) => {
-                CheckResult { code: Some(127), timed_out: false, output: format!("{program}: {error}\n"), took }
+        self.in_worktree(commit, |path| {
+            let begun = Instant::now();
+            let ended = run_in(path, argv, &[("SCRUM_COMMIT", commit.as_str())], None, bounds);
+            let took = begun.elapsed();
+            match ended {
+                Ok(output) => {
+                    let text = format!("{}{}", output.stdout_text(), output.stderr_text());
+                    CheckResult { code: output.code, timed_out: output.timed_out, output: end_of(&text), took }
+                }
+                // The same as what a shell says of a program that is not there.
+                Err(error) => {
+                    CheckResult { code: Some(127), timed_out: false, output: format!("{program}: {error}\n"), took }
+                }
             }
         })
     }
+
+    fn affected(
+        &self,
+        trusted: &ObjectId,
+        analyser: &Analyser,
+        changes: &[Change],
+        run: bool,
+    ) -> Vec<Result<BTreeSet<String>, String>> {
+        analysis::affected(self, trusted, analyser, changes, run)
+    }
+}
+
+/// Runs a program of the repository's in a worktree of its own, told by `variables` what it is about.
+pub(super) fn run_in(
+    worktree: &Path,
+    argv: &[String],
+    variables: &[(&str, &str)],
+    input: Option<&[u8]>,
+    bounds: Bounds,
+) -> io::Result<Output> {
+    let (program, args) = argv.split_first().ok_or_else(|| io::Error::other("there is no program to run"))?;
+    let mut command = Command::new(program);
+    command.args(args).current_dir(worktree).envs(variables.iter().copied()).env("CI", "true");
+    for name in LOCAL_VARIABLES {
+        command.env_remove(name);
+    }
+    process::run(&mut command, input, bounds)
 }
 
 fn end_of(text: &str) -> String {

@@ -3,6 +3,7 @@
 //! Guarantees: work that is in no commit is saved before its worktree is removed; a check leaves nothing behind, and
 //! nothing of it outlives its time; an operation whose process was killed is found by the next one.
 
+mod analysis;
 mod check;
 mod host;
 mod journal;

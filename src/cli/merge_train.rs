@@ -128,6 +128,10 @@ fn tell(context: &Context, event: &PassEvent) {
             let cars: Vec<&str> = cars.iter().map(|id| id.as_str()).collect();
             context.talk.tell(&format!("check of {}: {verdict}", cars.join(", ")));
         }
+        PassEvent::InDoubt { car, why } => {
+            let what = "is taken to affect everything, for train.affected cannot be believed";
+            context.talk.tell(&format!("warning: {car} {what}: {why}"));
+        }
         PassEvent::LookingAgain(what) => context.talk.tell(&format!("looking again: {what}")),
         PassEvent::Recovered(what) => context.talk.tell(&format!("recovered: {what}")),
     }

@@ -3,6 +3,7 @@
 //! Everything outside is a port (see [`ports`]): the command line gives the real ones, the simulator gives its own and
 //! drives the same code. Must not print, read a clock, or know gix.
 
+mod affected;
 mod board;
 pub mod branches;
 pub mod doctor;

@@ -5,14 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::affected::Doubts;
 use super::board::{Engine, How};
 use super::error::EngineError;
 use super::journal::Journal;
 use super::landing::landing_of;
-use super::ports::{Checks, Code, Host, Radar};
+use super::ports::{Analyser, Checks, Code, Host, Radar};
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
-use crate::domain::lanes::{Affected, Lanes, are_apart};
+use crate::domain::lanes::Lanes;
 use crate::domain::planner::{
     Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, pairs_to_merge, plan, stand_still,
 };
@@ -41,6 +42,8 @@ pub struct PassSettings {
     pub method: Method,
     /// Parts of the repository that cannot affect each other.
     pub lanes: Lanes,
+    /// What says besides what a change affects.
+    pub analyser: Option<Analyser>,
     /// The checks that candidates have to pass; none: everything that merges may land.
     pub checks: Vec<Check>,
     /// How long the holder of an ejected car's task has to rework it.
@@ -96,6 +99,13 @@ pub enum PassEvent {
         cars: Vec<CarId>,
         /// What it said.
         verdict: Verdict,
+    },
+    /// The analyser says nothing of use of what a car affects: it is taken to affect everything.
+    InDoubt {
+        /// The car.
+        car: CarId,
+        /// Why.
+        why: String,
     },
     /// Somebody else moved something: the pass looks again.
     LookingAgain(String),
@@ -178,22 +188,22 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     /// Says what would be done now, without doing it.
     pub fn dry_run(&self) -> Result<PassReport, EngineError> {
         let (train, cars) = self.train()?;
-        let mut seen = self.observe(&train, &cars)?;
-        let plan = self.plan_fully(&train, &cars, &mut seen)?;
+        let (mut seen, _) = self.observe(&train, &cars, true)?;
+        let plan = self.plan_fully(&train, &cars, &mut seen, true)?;
         Ok(self.report(seen.base, plan.actions, &[], train, cars))
     }
 
     /// Why each of the open cars is where it is, what the next pass would do with it, and when it may land: the plan,
-    /// in words, and played on. Nothing is recorded, and no run is asked for.
+    /// in words, and played on. Nothing is recorded, no run is asked for, and no program is started.
     pub fn explain(&self, train: &Train, cars: &[Car]) -> Result<Outlook, EngineError> {
-        let mut seen = self.observe(train, cars)?;
+        let (mut seen, _) = self.observe(train, cars, false)?;
         if let Some(landing) = &train.landing {
             let landing = landing.cars.iter().map(|id| (id.clone(), "it is being landed".to_owned()));
             let waits = "a landing comes first".to_owned();
             let others = cars.iter().map(|car| (car.id.clone(), waits.clone()));
             return Ok(Outlook { reasons: others.chain(landing).collect(), landing: BTreeMap::new() });
         }
-        let plan = self.plan_fully(train, cars, &mut seen)?;
+        let plan = self.plan_fully(train, cars, &mut seen, false)?;
         let mut reasons = BTreeMap::new();
         for action in &plan.actions {
             match action {
@@ -230,12 +240,16 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     pub fn run(&self, tell: &mut dyn FnMut(PassEvent)) -> Result<PassReport, EngineError> {
         let mut account = Account { done: Vec::new(), tell };
         let mut met: Vec<CarId> = Vec::new();
+        let mut told: BTreeSet<CarId> = BTreeSet::new();
         for _ in 0..STEPS_MAX {
             let (train, cars) = self.train()?;
             met.extend(
                 in_order(&cars).iter().map(|car| car.id.clone()).filter(|id| !met.contains(id)).collect::<Vec<_>>(),
             );
-            let mut seen = self.observe(&train, &cars)?;
+            let (mut seen, doubts) = self.observe(&train, &cars, true)?;
+            for (car, why) in doubts.into_iter().filter(|(car, _)| told.insert(car.clone())) {
+                account.tell(PassEvent::InDoubt { car, why });
+            }
             if train.landing.is_some() {
                 match self.take_up(&train, &seen.base, &mut account) {
                     Ok(what) => account.tell(PassEvent::Recovered(what)),
@@ -247,7 +261,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                 }
                 continue;
             }
-            let plan = self.plan_fully(&train, &cars, &mut seen)?;
+            let plan = self.plan_fully(&train, &cars, &mut seen, true)?;
             let batches = plan.batches;
             let (waits, actions): (Vec<Action>, Vec<Action>) =
                 plan.actions.into_iter().partition(|action| matches!(action, Action::Wait { .. }));
@@ -275,7 +289,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         if train.landing.is_none() {
             return Ok(None);
         }
-        let base = self.observe(&train, &cars)?.base;
+        let base = self.observe(&train, &cars, false)?.0.base;
         match self.take_up(&train, &base, &mut Account { done: Vec::new(), tell: &mut |_| {} }) {
             // Another pass was faster.
             Err(EngineError::Refused(Refusal::TrainChanged(what))) => Ok(Some(what)),
@@ -302,7 +316,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         PassReport { base, actions, cars, runs: train.runs, window }
     }
 
-    fn observe(&self, train: &Train, cars: &[Car]) -> Result<Observation, EngineError> {
+    /// What there is, and of which cars it is in doubt what they affect. Without `run` no program is started for that.
+    fn observe(&self, train: &Train, cars: &[Car], run: bool) -> Result<(Observation, Doubts), EngineError> {
         let target = &self.settings.target;
         let mut branches: Vec<Branch> = cars.iter().map(|car| car.branch.clone()).collect();
         branches.push(target.clone());
@@ -323,19 +338,18 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             clashes: Default::default(),
             now: self.engine.host.now(),
         };
+        let mut ahead: Vec<&Car> = Vec::new();
         for car in cars {
             if let Some(head) = self.code.head(&car.branch)? {
                 seen.heads.insert(car.id.clone(), head);
             }
             if self.code.contains(&seen.base, &car.commit)? {
                 seen.on_target.insert(car.id.clone());
-            } else if !self.settings.lanes.is_empty()
-                && let Some(paths) = self.code.changed_since(&seen.base, &car.commit)?
-            {
-                let affected = self.settings.lanes.affected(paths.iter().map(String::as_str));
-                seen.affected.insert(car.id.clone(), affected);
+            } else {
+                ahead.push(car);
             }
         }
+        let doubts = self.observe_affected(&ahead, &mut seen, run)?;
         seen.clashes = self.clashes(train, cars, &seen)?;
         self.engine.read(false, |board| {
             for car in cars {
@@ -350,7 +364,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             }
             Ok(())
         })?;
-        Ok(seen)
+        Ok((seen, doubts))
     }
 
     /// Which cars do not merge with each other, where the order goes by that.
@@ -375,12 +389,12 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     }
 
     /// What a record says of the check that is configured now.
-    fn known(&self, record: Option<VerdictRecord>) -> Option<Verdict> {
+    pub(super) fn known(&self, record: Option<VerdictRecord>) -> Option<Verdict> {
         record.filter(|record| record.check == self.settings.check_name()).map(|record| record.verdict)
     }
 
     /// Plans, building every candidate the plan asks for.
-    fn plan_fully(&self, train: &Train, cars: &[Car], seen: &mut Observation) -> Result<Plan, EngineError> {
+    fn plan_fully(&self, train: &Train, cars: &[Car], seen: &mut Observation, run: bool) -> Result<Plan, EngineError> {
         if let Some(reason) = &self.settings.forbidden {
             return Ok(stand_still(train, cars, reason));
         }
@@ -394,7 +408,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                     let car = cars.iter().find(|car| car.id == prefix[count - 1]);
                     let car = car.expect("BUG: the plan wants a candidate of a car that is not in the train");
                     let candidate = self.build(&base, car, seen)?;
-                    self.carry_over(&candidate, prefix, car, train, seen)?;
+                    self.carry_over(&candidate, prefix, car, train, seen, run)?;
                     seen.candidates.insert(prefix.to_vec(), candidate);
                 }
                 match &seen.candidates[prefix] {
@@ -417,40 +431,6 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             }
         }
         Ok(candidate)
-    }
-
-    /// Finds what cars were tested in, where their candidate has not been tested but differs from that only in lanes
-    /// which they do not affect.
-    fn carry_over(
-        &self,
-        candidate: &Candidate,
-        cars: &[CarId],
-        last: &Car,
-        train: &Train,
-        seen: &mut Observation,
-    ) -> Result<(), EngineError> {
-        let Candidate::Clean { tree, .. } = candidate else { return Ok(()) };
-        if self.settings.lanes.is_empty() || seen.verdicts.contains_key(tree) {
-            return Ok(());
-        }
-        let affected: Affected = cars.iter().try_fold(BTreeSet::new(), |mut all, id| {
-            all.extend(seen.affected.get(id)?.as_ref()?.iter().cloned());
-            Some(all)
-        });
-        let run = train.runs.iter().find(|run| run.cars == cars).map(|run| &run.tree);
-        for tested in [run, last.tested_tree.as_ref()].into_iter().flatten().filter(|tested| *tested != tree) {
-            let differs = self.code.differences(tested, tree)?;
-            if !are_apart(&affected, &self.settings.lanes.affected(differs.iter().map(String::as_str))) {
-                continue;
-            }
-            seen.same_as.insert(tree.clone(), tested.clone());
-            let known = self.engine.read(false, |board| Ok(board.verdict(tested)?))?;
-            if let Some(known) = self.known(known) {
-                seen.verdicts.insert(tree.clone(), known);
-            }
-            return Ok(());
-        }
-        Ok(())
     }
 
     /// Performs what was planned, up to the first action after which everything has to be seen anew.

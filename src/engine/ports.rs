@@ -1,10 +1,10 @@
 //! What the engine needs from outside, as traits.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::domain::planner::{Candidate, Method};
-use crate::domain::{Branch, Car, Fence, ObjectId, TaskId, Timestamp, VerdictRecord};
+use crate::domain::{Branch, Car, Fence, ObjectId, Seconds, TaskId, Timestamp, VerdictRecord};
 use crate::ledger::{Fault, Outcome, Pace, RefUpdate};
 
 /// The machine: its clock, its randomness, its patience.
@@ -30,10 +30,10 @@ pub trait Code {
     /// Puts the car on `base` in the way of `method`, by git's own merge: into commits that are the same wherever they
     /// are built.
     fn candidate(&self, base: &ObjectId, car: &Car, method: Method) -> Result<Candidate, Fault>;
-    /// The paths in which two trees differ.
-    fn differences(&self, one: &ObjectId, other: &ObjectId) -> Result<Vec<String>, Fault>;
-    /// The paths that `commit` changed since it parted from `base`; `None` where they have not parted at one place.
-    fn changed_since(&self, base: &ObjectId, commit: &ObjectId) -> Result<Option<Vec<String>>, Fault>;
+    /// The paths in which two commits or trees differ; `None` where one of them is not here.
+    fn differences(&self, one: &ObjectId, other: &ObjectId) -> Result<Option<Vec<String>>, Fault>;
+    /// What `commit` changed since it parted from `base`; `None` where they have not parted at one place.
+    fn changed_since(&self, base: &ObjectId, commit: &ObjectId) -> Result<Option<Change>, Fault>;
     /// A commit on `tip` that takes back what came between two commits, the older one first.
     fn undo(
         &self,
@@ -58,6 +58,17 @@ pub trait Code {
     fn note(&self, verdict: &VerdictRecord) -> Result<Option<RefUpdate>, Fault>;
     /// Learns that updates which went along with the ledger's were applied.
     fn applied(&self, updates: &[RefUpdate]) -> Result<(), Fault>;
+}
+
+/// A change from one commit to another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// What was there before it.
+    pub from: ObjectId,
+    /// What is there after it.
+    pub to: ObjectId,
+    /// The paths in which the two differ.
+    pub paths: Vec<String>,
 }
 
 /// What became of taking something back.
@@ -138,8 +149,26 @@ pub struct CheckResult {
     pub took: Duration,
 }
 
-/// Runs checks.
+/// A program of the repository's that says what a change affects.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Analyser {
+    /// The program and its arguments.
+    pub run: Vec<String>,
+    /// How long it may take for one change.
+    pub timeout: Seconds,
+}
+
+/// Runs checks, and what else a repository has to say by a program.
 pub trait Checks {
     /// Runs `argv` in a scratch worktree of `commit`. The worktree is gone afterwards.
     fn run(&self, commit: &ObjectId, argv: &[String], timeout: Duration) -> Result<CheckResult, Fault>;
+    /// What each of `changes` affects, as an analyser says in a scratch worktree of `trusted`; or why it says nothing
+    /// that can be believed. It is asked once of each change; without `run`, what it was not asked stays unanswered.
+    fn affected(
+        &self,
+        trusted: &ObjectId,
+        analyser: &Analyser,
+        changes: &[Change],
+        run: bool,
+    ) -> Vec<Result<BTreeSet<String>, String>>;
 }

@@ -22,6 +22,7 @@ const READING: &[&str] = &[
     "for-each-ref",
     "log",
     "ls-remote",
+    "ls-tree",
     "merge-base",
     "rev-list",
     "rev-parse",

@@ -16,7 +16,7 @@ use std::rc::Rc;
 
 use crate::domain::planner::{Candidate, Method};
 use crate::domain::{Branch, Car, ObjectId, Timestamp, VerdictRecord};
-use crate::engine::ports::{Code, Undone};
+use crate::engine::ports::{Change, Code, Undone};
 use crate::failpoint;
 use crate::git::transfer::RefOutcome;
 use crate::git::{Cause, Git, GitError, failure};
@@ -170,19 +170,22 @@ impl Code for GitCode {
         }
     }
 
-    fn differences(&self, one: &ObjectId, other: &ObjectId) -> Result<Vec<String>, Fault> {
+    fn differences(&self, one: &ObjectId, other: &ObjectId) -> Result<Option<Vec<String>>, Fault> {
+        if ![one, other].iter().all(|id| self.objects.has(id.as_str())) {
+            // A candidate that another host has built.
+            return Ok(None);
+        }
         let args = ["diff-tree", "-r", "--no-renames", "--name-only", "-z", one.as_str(), other.as_str(), "--"];
         let listed = self.git.run(&args).map_err(|error| git_fault("comparing trees", error))?;
-        Ok(listed.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect())
+        Ok(Some(listed.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect()))
     }
 
-    fn changed_since(&self, base: &ObjectId, commit: &ObjectId) -> Result<Option<Vec<String>>, Fault> {
+    fn changed_since(&self, base: &ObjectId, commit: &ObjectId) -> Result<Option<Change>, Fault> {
         let output = self.git.output(["merge-base", "--all", base.as_str(), commit.as_str()]);
         let parted = output.map_err(|error| git_fault("comparing commits", error))?.stdout_text();
-        match parted.lines().collect::<Vec<_>>()[..] {
-            [parted] => self.differences(&parse(parted)?, commit).map(Some),
-            _ => Ok(None),
-        }
+        let [parted] = parted.lines().collect::<Vec<_>>()[..] else { return Ok(None) };
+        let (from, to) = (parse(parted)?, commit.clone());
+        Ok(self.differences(&from, &to)?.map(|paths| Change { from, to, paths }))
     }
 
     fn undo(

@@ -66,6 +66,8 @@ const CLAIMS: &[Verb] = &[
 
 const WARNED: &[Verb] = &[verb(&["claim", "two"])];
 
+const AFFECTED: &str = "[train]\nci = \"external\"\naffected = [\"sh\", \"-c\", \"cut -d/ -f1\"]\n";
+
 const HEARTBEATS: &[Verb] = &[verb(&["renew"]), verb(&["release", "one"]), verb(&["renew"])];
 /// The last of them finds nothing that is held any more, and takes the heartbeat back.
 const LAST_HEARTBEATS: &[Verb] = &[verb(&["renew"]), verb(&["done", "one"]), verb(&["done", "two"]), verb(&["renew"])];
@@ -314,6 +316,15 @@ fn of_a_pass_that_waits_for_a_verdict() {
         scene.world.ok(&scene.work_on("one", "one"), &["submit"]);
     });
     scene.expect("files can always be had").sweep(VERDICT);
+}
+
+#[test]
+fn of_a_pass_that_asks_what_a_car_affects() {
+    let scene = Scene::new(Setting::Files, AFFECTED, |scene| {
+        scene.ok(&["init"]);
+        scene.world.ok(&scene.work_on("one", "one"), &["submit"]);
+    });
+    scene.expect("files can always be had").sweep_from(PASS, "a check's note");
 }
 
 #[test]

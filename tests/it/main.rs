@@ -30,6 +30,7 @@ mod simulate;
 mod snapshots;
 mod tour;
 mod train;
+mod train_affected;
 mod train_batches;
 mod train_checks;
 mod train_controls;

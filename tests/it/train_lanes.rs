@@ -1,12 +1,13 @@
 //! Lanes: cars that cannot affect each other are tested and land independently.
 
+use crate::scrum::texts;
 use crate::train::{Yard, done, reason};
 
 const LANES: &str =
     "[train.lanes]\ndocs = [\"docs/**\"]\nweb = [\"web/**\", \"api/**\"]\nserver = [\"server/**\", \"api/**\"]\n";
 
 /// Submits branches, each with a file in a directory: `docs/A`.
-fn submit(yard: &Yard, files: &str) {
+pub fn submit(yard: &Yard, files: &str) {
     for file in files.split(' ') {
         let name = file.rsplit('/').next().expect("a name");
         yard.push(name, file, file);
@@ -121,4 +122,18 @@ fn what_is_urgent_has_the_next_slot_or_with_preemption_one_of_another_lane_at_on
             yard.end("A H B", &["web/A", "docs/H web/A", "docs/H web/A web/B"], 0);
         }
     }
+}
+
+/// What another host has built is not in every clone: where there is nothing to compare with, it is tested anew.
+#[test]
+fn a_pass_of_another_host_goes_on_where_it_cannot_compare() {
+    let mut yard = Yard::new(LANES);
+    let other = yard.world.clone_with_board("other");
+    submit(&yard, "docs/A docs/C web/B");
+    yard.tick();
+    assert_eq!(yard.hear("pass", "web/B"), ["land B"]);
+    assert!(yard.cancelled.is_empty(), "here it can: {:?}", yard.cancelled);
+    let pass = yard.world.ok(&other, &["merge-train"]);
+    let started = pass["actions"].as_array().expect("actions").iter().filter(|action| action["kind"] == "start-run");
+    assert_eq!(started.map(|action| texts(&action["cars"], None)).collect::<Vec<_>>(), [["A", "C"]]);
 }

@@ -1,10 +1,11 @@
 //! The code as one clone sees it, and the checks that run on it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use git_scrum::domain::planner::{Candidate, Method};
 use git_scrum::domain::{Branch, Car, ObjectId, Timestamp, VerdictRecord};
-use git_scrum::engine::ports::{CheckResult, Checks, Code, Undone};
+use git_scrum::engine::ports::{Analyser, Change, CheckResult, Checks, Code, Undone};
 use git_scrum::ledger::{Fault, Outcome, RefUpdate};
 use git_scrum::record::names::{VERDICT_NOTES, branch_ref};
 
@@ -56,11 +57,11 @@ impl Code for SimCode<'_> {
         Ok(self.0.world.commits.borrow_mut().merge(base, &car.commit, &format!("land {}", car.id)))
     }
 
-    fn differences(&self, _: &ObjectId, _: &ObjectId) -> Result<Vec<String>, Fault> {
+    fn differences(&self, _: &ObjectId, _: &ObjectId) -> Result<Option<Vec<String>>, Fault> {
         unreachable!("the trains of the simulator have no lanes")
     }
 
-    fn changed_since(&self, _: &ObjectId, _: &ObjectId) -> Result<Option<Vec<String>>, Fault> {
+    fn changed_since(&self, _: &ObjectId, _: &ObjectId) -> Result<Option<Change>, Fault> {
         unreachable!("the trains of the simulator have no lanes")
     }
 
@@ -158,5 +159,9 @@ impl Checks for SimCode<'_> {
         }
         let green = world.commits.borrow().is_green(commit);
         Ok(result(Some(i32::from(!green)), false))
+    }
+
+    fn affected(&self, _: &ObjectId, _: &Analyser, _: &[Change], _: bool) -> Vec<Result<BTreeSet<String>, String>> {
+        unreachable!("the trains of the simulator have no lanes")
     }
 }

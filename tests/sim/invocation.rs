@@ -390,6 +390,7 @@ impl<'p> Invocation<'p> {
             },
             method: Method::Merge,
             lanes: Lanes::default(),
+            analyser: None,
             checks: vec![Check {
                 name: None,
                 run: vec!["check".to_owned()],
