@@ -14,7 +14,6 @@ mod line;
 mod order;
 mod preempt;
 
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
@@ -57,6 +56,24 @@ pub struct Observation {
     pub clashes: BTreeSet<(CarId, CarId)>,
     /// What time it is.
     pub now: Timestamp,
+}
+
+impl Observation {
+    /// A target of which nothing else was seen yet.
+    pub fn new(base: ObjectId, now: Timestamp) -> Observation {
+        Observation {
+            base,
+            heads: BTreeMap::new(),
+            on_target: BTreeSet::new(),
+            stale: BTreeSet::new(),
+            candidates: BTreeMap::new(),
+            verdicts: BTreeMap::new(),
+            affected: BTreeMap::new(),
+            same_as: BTreeMap::new(),
+            clashes: BTreeSet::new(),
+            now,
+        }
+    }
 }
 
 /// The target with cars merged into it.
@@ -123,6 +140,21 @@ pub struct TrainPolicy {
 }
 
 impl TrainPolicy {
+    /// Every car by itself, tested from outside, with whatever runs it takes, and nothing else that may be asked for.
+    pub const PLAIN: TrainPolicy = TrainPolicy {
+        external: true,
+        timeout: Seconds(30 * 60),
+        window: WindowPolicy { start: 20, min: 3, max: 100 },
+        slots: 0,
+        batch: BatchPolicy::SINGLE,
+        approvals: 0,
+        tolerate: 0,
+        breaker: 0,
+        gather: (1, Seconds(0)),
+        preempt: false,
+        sparing: None,
+    };
+
     /// How many runs may be under way at once.
     fn runs_max(&self) -> usize {
         if self.slots == 0 { RUNS_MAX } else { (self.slots as usize).min(RUNS_MAX) }
@@ -277,7 +309,7 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
     let mut plan = Plan::default();
     if let Some(reason) = &train.paused {
         let reason = format!("the train is paused: {reason}");
-        plan.actions.extend(cars.iter().map(|car| Action::Wait { car: car.id.clone(), reason: reason.clone() }));
+        plan.actions.extend(all_wait(cars, &reason));
         return plan;
     }
     for car in cars {
@@ -321,8 +353,11 @@ pub fn plan(train: &Train, cars: &[Car], seen: &Observation, policy: &TrainPolic
 /// it is.
 pub fn stand_still(train: &Train, cars: &[Car], reason: &str) -> Plan {
     let gives_up = train.runs.iter().map(Action::cancel);
-    let waits = cars.iter().map(|car| Action::Wait { car: car.id.clone(), reason: reason.to_owned() });
-    Plan { actions: gives_up.chain(waits).collect(), ..Plan::default() }
+    Plan { actions: gives_up.chain(all_wait(cars, reason)).collect(), ..Plan::default() }
+}
+
+fn all_wait(cars: &[Car], reason: &str) -> impl Iterator<Item = Action> {
+    cars.iter().map(move |car| Action::Wait { car: car.id.clone(), reason: reason.to_owned() })
 }
 
 /// Why none of these is tested yet, if more are waited for: only before the first of them is, and unless one is most
@@ -382,7 +417,7 @@ fn in_lanes(
 /// those it needs, and those that land together one after the other, where the least urgent of them would be.
 pub fn in_order(cars: &[Car]) -> Vec<&Car> {
     let mut left: Vec<&Car> = cars.iter().collect();
-    left.sort_by_key(|car| (Reverse(car.promoted), car.priority, car.position));
+    left.sort_by_key(|car| (batches::own_urgency(car), car.position));
     let mut units: Vec<Vec<&Car>> = Vec::new();
     for car in left {
         match units.iter().position(|unit| unit[0].goes_with(car)) {

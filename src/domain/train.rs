@@ -243,6 +243,35 @@ pub struct Car {
 }
 
 impl Car {
+    /// One that was just submitted, for tests of what is planned.
+    #[cfg(test)]
+    pub(super) fn of_branch(name: &str, position: u64) -> Car {
+        let branch = Branch::parse(name).expect("a branch");
+        Car {
+            id: CarId::from(&branch),
+            target: Branch::parse("main").expect("a branch"),
+            task: None,
+            branch,
+            commit: ObjectId::parse(&format!("c{position:039x}")).expect("an object id"),
+            title: String::new(),
+            priority: Priority::default(),
+            position,
+            promoted: 0,
+            after: Vec::new(),
+            together: Vec::new(),
+            single: false,
+            state: CarState::Queued,
+            reason: None,
+            approvals: Vec::new(),
+            submitted_at: Timestamp::from_secs(0),
+            submitted_by: Holder::parse("ada").expect("a holder"),
+            inconclusive: 0,
+            tested_tree: None,
+            landed_as: None,
+            landed_on: None,
+        }
+    }
+
     /// Whether it lands by the same move of the target as another one, or is that.
     pub fn goes_with(&self, other: &Car) -> bool {
         self.id == other.id || (!self.together.is_empty() && self.together == other.together)

@@ -326,18 +326,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             what: format!("there is no branch {target} to land on"),
             hint: format!("push a first commit to {target}, or name another with --target"),
         })?;
-        let mut seen = Observation {
-            base,
-            heads: BTreeMap::new(),
-            on_target: Default::default(),
-            stale: Default::default(),
-            candidates: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
-            affected: BTreeMap::new(),
-            same_as: BTreeMap::new(),
-            clashes: Default::default(),
-            now: self.engine.host.now(),
-        };
+        let mut seen = Observation::new(base, self.engine.host.now());
         let mut ahead: Vec<&Car> = Vec::new();
         for car in cars {
             if let Some(head) = self.code.head(&car.branch)? {

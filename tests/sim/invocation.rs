@@ -383,10 +383,7 @@ impl<'p> Invocation<'p> {
                 batch: plan.batch,
                 approvals: plan.approvals,
                 tolerate: plan.tolerate,
-                breaker: 0,
-                gather: (1, Seconds(0)),
-                preempt: false,
-                sparing: None,
+                ..TrainPolicy::PLAIN
             },
             method: Method::Merge,
             lanes: Lanes::default(),

@@ -38,10 +38,15 @@ pub(super) fn standing(train: &Train, ordered: &[&Car], policy: &TrainPolicy) ->
 /// How urgent a car is; what is less goes first.
 pub(super) type Urgency = (Reverse<u32>, Priority);
 
+/// How urgent a car is by itself.
+pub(super) fn own_urgency(car: &Car) -> Urgency {
+    (Reverse(car.promoted), car.priority)
+}
+
 /// How urgent a car is where it stands: no more than what it needs, and so no more than those before it.
 pub(super) fn urgency(ordered: &[&Car], id: &CarId) -> Urgency {
     let up_to = ordered.iter().position(|car| car.id == *id).map_or(0, |place| place + 1);
-    let urgency = ordered[..up_to].iter().map(|car| (Reverse(car.promoted), car.priority)).max();
+    let urgency = ordered[..up_to].iter().map(|car| own_urgency(car)).max();
     urgency.unwrap_or((Reverse(0), Priority::default()))
 }
 

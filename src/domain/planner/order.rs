@@ -13,6 +13,7 @@
 
 use std::collections::BTreeMap;
 
+use super::batches::own_urgency;
 use super::{Observation, TrainPolicy};
 use crate::domain::{Car, CarId, CarState, Seconds, Train};
 
@@ -40,7 +41,7 @@ pub(super) fn arranged(train: &Train, mut cars: Vec<Car>, seen: &Observation, po
     let order = Order { train, seen, wait, all: &cars };
     let mut places: BTreeMap<CarId, u64> = BTreeMap::new();
     let mut ahead: Vec<&Car> = Vec::new();
-    for class in compared.chunk_by(|one, other| urgency(one) == urgency(other)) {
+    for class in compared.chunk_by(|one, other| own_urgency(one) == own_urgency(other)) {
         for car in order.of_equals(class, &mut ahead) {
             places.insert(car.id.clone(), places.len() as u64);
         }
@@ -55,13 +56,9 @@ pub(super) fn arranged(train: &Train, mut cars: Vec<Car>, seen: &Observation, po
 /// The first of the cars, by urgency and arrival.
 fn compared(cars: &[Car]) -> Vec<&Car> {
     let mut sorted: Vec<&Car> = cars.iter().collect();
-    sorted.sort_by_key(|car| (urgency(car), car.position));
+    sorted.sort_by_key(|car| (own_urgency(car), car.position));
     sorted.truncate(CARS_MAX);
     sorted
-}
-
-fn urgency(car: &Car) -> impl Ord + use<> {
-    (std::cmp::Reverse(car.promoted), car.priority)
 }
 
 /// Whether no test of it has begun.
@@ -143,9 +140,7 @@ impl<'a> Order<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use super::super::{BatchPolicy, WindowPolicy, in_order};
+    use super::super::in_order;
     use super::*;
     use crate::domain::{Branch, Holder, ObjectId, Priority, Run, RunState, Timestamp};
 
@@ -153,30 +148,8 @@ mod tests {
 
     /// A car that was submitted so many minutes after the first one.
     fn car(name: char, minutes: u64) -> Car {
-        let branch = Branch::parse(&name.to_string()).expect("a branch");
-        Car {
-            id: CarId::from(&branch),
-            target: Branch::parse("main").expect("a branch"),
-            task: None,
-            branch,
-            commit: ObjectId::parse(&"1".repeat(40)).expect("an object id"),
-            title: String::new(),
-            priority: Priority::default(),
-            position: u64::from(u32::from(name)),
-            promoted: 0,
-            after: Vec::new(),
-            together: Vec::new(),
-            single: false,
-            state: CarState::Queued,
-            reason: None,
-            approvals: Vec::new(),
-            submitted_at: Timestamp::from_secs(60 * minutes),
-            submitted_by: Holder::parse("ada").expect("a holder"),
-            inconclusive: 0,
-            tested_tree: None,
-            landed_as: None,
-            landed_on: None,
-        }
+        let submitted_at = Timestamp::from_secs(60 * minutes);
+        Car { submitted_at, ..Car::of_branch(&name.to_string(), u64::from(u32::from(name))) }
     }
 
     fn id(name: char) -> CarId {
@@ -189,31 +162,10 @@ mod tests {
             let mut names = names.chars();
             (id(names.next().expect("two cars")), id(names.next().expect("two cars")))
         };
-        let seen = Observation {
-            base: ObjectId::parse(&"0".repeat(40)).expect("an object id"),
-            heads: BTreeMap::new(),
-            on_target: BTreeSet::new(),
-            stale: BTreeSet::new(),
-            candidates: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
-            affected: BTreeMap::new(),
-            same_as: BTreeMap::new(),
-            clashes: clashes.iter().map(pair).collect(),
-            now: Timestamp::from_secs(0),
-        };
-        let policy = TrainPolicy {
-            external: true,
-            timeout: Seconds(60),
-            window: WindowPolicy::SERIAL,
-            slots: 0,
-            batch: BatchPolicy::SINGLE,
-            approvals: 0,
-            tolerate: 0,
-            breaker: 0,
-            gather: (1, Seconds(0)),
-            preempt: false,
-            sparing: Some(WAIT),
-        };
+        let base = ObjectId::parse(&"0".repeat(40)).expect("an object id");
+        let clashes = clashes.iter().map(pair).collect();
+        let seen = Observation { clashes, ..Observation::new(base, Timestamp::from_secs(0)) };
+        let policy = TrainPolicy { sparing: Some(WAIT), ..TrainPolicy::PLAIN };
         let arranged = arranged(train, cars.to_vec(), &seen, &policy);
         in_order(&arranged).iter().map(|car| car.id.as_str()).collect()
     }

@@ -85,23 +85,12 @@ mod tests {
     use super::super::{History, Recorded};
     use super::*;
     use crate::domain::planner::{BatchPolicy, WindowPolicy};
-    use crate::domain::{Batch, Branch, CarId, Command, Priority, Seconds};
+    use crate::domain::{Batch, Branch, CarId, Command, Priority};
 
     /// Every car by itself, in a window of so many.
     fn single(window: u32, slots: u32) -> Setting {
-        let policy = TrainPolicy {
-            external: true,
-            timeout: Seconds(3600),
-            window: WindowPolicy { start: window, min: window, max: window },
-            slots,
-            batch: BatchPolicy::SINGLE,
-            approvals: 0,
-            tolerate: 0,
-            breaker: 0,
-            gather: (1, Seconds(0)),
-            preempt: false,
-            sparing: None,
-        };
+        let window = WindowPolicy { start: window, min: window, max: window };
+        let policy = TrainPolicy { window, slots, ..TrainPolicy::PLAIN };
         Setting { policy, interval: 0.0 }
     }
 

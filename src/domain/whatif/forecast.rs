@@ -146,30 +146,7 @@ mod tests {
     }
 
     fn car(position: u64) -> Car {
-        let branch = Branch::parse(&format!("car-{position}")).expect("a branch");
-        Car {
-            id: CarId::from(&branch),
-            target: Branch::parse("main").expect("a branch"),
-            task: None,
-            branch,
-            commit: object(position),
-            title: String::new(),
-            priority: Priority::default(),
-            position,
-            promoted: 0,
-            after: Vec::new(),
-            together: Vec::new(),
-            single: false,
-            state: CarState::Queued,
-            reason: None,
-            approvals: Vec::new(),
-            submitted_at: Timestamp::from_secs(NOW),
-            submitted_by: Holder::parse("ada").expect("a holder"),
-            inconclusive: 0,
-            tested_tree: None,
-            landed_as: None,
-            landed_on: None,
-        }
+        Car { submitted_at: Timestamp::from_secs(NOW), ..Car::of_branch(&format!("car-{position}"), position) }
     }
 
     /// A train whose tests took ten minutes.
@@ -179,34 +156,13 @@ mod tests {
     }
 
     fn seen(cars: &[Car]) -> Observation {
-        Observation {
-            base: object(0),
-            heads: cars.iter().map(|car| (car.id.clone(), car.commit.clone())).collect(),
-            on_target: BTreeSet::new(),
-            stale: BTreeSet::new(),
-            candidates: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
-            affected: BTreeMap::new(),
-            same_as: BTreeMap::new(),
-            clashes: BTreeSet::new(),
-            now: Timestamp::from_secs(NOW),
-        }
+        let heads = cars.iter().map(|car| (car.id.clone(), car.commit.clone())).collect();
+        Observation { heads, ..Observation::new(object(0), Timestamp::from_secs(NOW)) }
     }
 
     fn policy(window: u32, slots: u32) -> TrainPolicy {
-        TrainPolicy {
-            external: true,
-            timeout: Seconds(3600),
-            window: WindowPolicy { start: window, min: window, max: window },
-            slots,
-            batch: BatchPolicy::SINGLE,
-            approvals: 0,
-            tolerate: 0,
-            breaker: 0,
-            gather: (1, Seconds(0)),
-            preempt: false,
-            sparing: None,
-        }
+        let window = WindowPolicy { start: window, min: window, max: window };
+        TrainPolicy { window, slots, ..TrainPolicy::PLAIN }
     }
 
     /// In how many seconds each car lands, by its position.

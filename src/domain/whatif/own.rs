@@ -78,18 +78,9 @@ impl OwnTrain {
     }
 
     fn observe(&mut self, world: &World<'_>, train: &Train, cars: &[Car]) -> Observation {
-        let mut seen = Observation {
-            base: self.id(&world.target),
-            heads: cars.iter().map(|car| (car.id.clone(), car.commit.clone())).collect(),
-            on_target: Default::default(),
-            stale: Default::default(),
-            candidates: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
-            affected: BTreeMap::new(),
-            same_as: BTreeMap::new(),
-            clashes: Default::default(),
-            now: Timestamp::from_secs(0),
-        };
+        let heads = cars.iter().map(|car| (car.id.clone(), car.commit.clone())).collect();
+        let base = self.id(&world.target);
+        let mut seen = Observation { heads, ..Observation::new(base, Timestamp::from_secs(0)) };
         for tree in train.batches.iter().filter_map(|batch| batch.tree.as_ref()) {
             self.look_up(tree, &mut seen);
         }

@@ -16,8 +16,7 @@
 
 mod policies;
 
-use git_scrum::domain::Seconds;
-use git_scrum::domain::planner::{BatchPolicy, TrainPolicy, WindowPolicy};
+use git_scrum::domain::planner::{BatchPolicy, TrainPolicy};
 use git_scrum::domain::whatif::{Arrivals, Limits, Mix, OwnTrain, Policy, Totals, Trace, run};
 use policies::{Bors, Oracle, Zuul};
 
@@ -47,19 +46,8 @@ fn name(arrivals: Arrivals) -> String {
 }
 
 fn ours(limits: Limits) -> OwnTrain {
-    OwnTrain::new(TrainPolicy {
-        external: true,
-        timeout: Seconds(3600),
-        window: WindowPolicy { start: 20, min: 3, max: 100 },
-        slots: limits.slots as u32,
-        batch: BatchPolicy { cars_max: 0, greedy: false, relaxed: true },
-        approvals: 0,
-        tolerate: 0,
-        breaker: 0,
-        gather: (1, Seconds(0)),
-        preempt: false,
-        sparing: None,
-    })
+    let batch = BatchPolicy { cars_max: 0, ..BatchPolicy::SINGLE };
+    OwnTrain::new(TrainPolicy { slots: limits.slots as u32, batch, ..TrainPolicy::PLAIN })
 }
 
 /// What of the program's own must hold, against one of the others.

@@ -10,8 +10,9 @@ use git_scrum::domain::command::{EjectCause, NewTask, SubmittedTask, TaskEdit};
 use git_scrum::domain::memory::{Entry, MemoryKind};
 use git_scrum::domain::train::{Approval, Batch, CarTask, CheckVerdict, Freeze, Landing, Tally};
 use git_scrum::domain::{
-    Branch, Car, CarState, Claim, Command, Fence, Grant, LockMode, ObjectId, Operation, Outcome, PathLock, Priority,
-    Run, RunState, Seconds, Size, Summary, Task, TaskId, TaskState, Team, Timestamp, Train, Verdict, VerdictRecord,
+    Branch, Car, CarId, CarState, Claim, Command, Fence, Grant, LockMode, ObjectId, Operation, Outcome, PathLock,
+    Priority, Run, RunState, Seconds, Size, Summary, Task, TaskId, TaskState, Team, Timestamp, Train, Verdict,
+    VerdictRecord,
 };
 use git_scrum::record::Recorded;
 
@@ -487,36 +488,12 @@ pub fn operations() -> Vec<(&'static str, Command, Outcome)> {
         ),
         (
             "submit-grouped",
-            Command::Submit {
-                car: id("102"),
-                target: target(),
-                branch: id("ai-feature/issue-102-2"),
-                commit: object('e'),
-                title: AWKWARD.into(),
-                task: None,
-                priority: None,
-                after: vec![],
-                together: ids(&["102", "103"]),
-                single: None,
-                first: false,
-            },
+            submission(ids(&["102", "103"]), None),
             Outcome::Submitted { car: id("102"), position: 8, again: false },
         ),
         (
             "submit-single",
-            Command::Submit {
-                car: id("102"),
-                target: target(),
-                branch: id("ai-feature/issue-102-2"),
-                commit: object('e'),
-                title: AWKWARD.into(),
-                task: None,
-                priority: None,
-                after: vec![],
-                together: vec![],
-                single: Some(true),
-                first: false,
-            },
+            submission(vec![], Some(true)),
             Outcome::Submitted { car: id("102"), position: 8, again: true },
         ),
         (
@@ -826,6 +803,23 @@ pub fn stepped_board() -> Changes {
 pub fn grouped_board() -> Changes {
     let (first, second) = (id("Feature/ä"), id("Feature/ü"));
     board_of_car(Train::new(id("main")), Car { together: vec![first, second], ..least_car() })
+}
+
+/// A submission that says nothing but with which cars it lands, and whether it is tested alone.
+fn submission(together: Vec<CarId>, single: Option<bool>) -> Command {
+    Command::Submit {
+        car: id("102"),
+        target: id("main"),
+        branch: id("ai-feature/issue-102-2"),
+        commit: object('e'),
+        title: AWKWARD.into(),
+        task: None,
+        priority: None,
+        after: vec![],
+        together,
+        single,
+        first: false,
+    }
 }
 
 /// Runs of a line that is long enough for the second to be written behind the first.

@@ -20,11 +20,9 @@
 //! | `preempt` | tests of what is less urgent are given up where what is most urgent finds no slot |
 //! | `sparing=1h` `clash=CAR+CAR` | who sends the fewest back goes first; two that do not merge |
 
-use std::collections::{BTreeMap, BTreeSet};
-
 use git_scrum::domain::board::Board;
-use git_scrum::domain::planner::{Action, BatchPolicy, Candidate, Observation, TrainPolicy, WindowPolicy, plan};
-use git_scrum::domain::{CarId, Seconds, Train, Verdict};
+use git_scrum::domain::planner::{Action, Candidate, Observation, TrainPolicy, WindowPolicy, plan};
+use git_scrum::domain::{CarId, Train, Verdict};
 
 use super::World;
 use super::verbs::target;
@@ -37,32 +35,9 @@ impl World {
         let target = target(words)?;
         let Ok(train) = self.board.train(&target);
         let Ok(cars) = self.board.open_cars(&target);
-        let mut seen = Observation {
-            base: self.objects.id("base"),
-            heads: cars.iter().map(|car| (car.id.clone(), car.commit.clone())).collect(),
-            on_target: BTreeSet::new(),
-            stale: BTreeSet::new(),
-            candidates: BTreeMap::new(),
-            verdicts: BTreeMap::new(),
-            affected: BTreeMap::new(),
-            same_as: BTreeMap::new(),
-            clashes: BTreeSet::new(),
-            now: self.now,
-        };
-        let window = WindowPolicy { start: 20, min: 3, max: 100 };
-        let mut policy = TrainPolicy {
-            external: false,
-            timeout: Seconds(30 * 60),
-            window,
-            slots: 0,
-            batch: BatchPolicy::SINGLE,
-            approvals: 0,
-            tolerate: 0,
-            breaker: 0,
-            gather: (1, Seconds(0)),
-            preempt: false,
-            sparing: None,
-        };
+        let heads = cars.iter().map(|car| (car.id.clone(), car.commit.clone())).collect();
+        let mut seen = Observation { heads, ..Observation::new(self.objects.id("base"), self.now) };
+        let mut policy = TrainPolicy { external: false, ..TrainPolicy::PLAIN };
         for word in words.rest::<String>()? {
             self.see(&word, &mut seen, &mut policy)?;
         }
