@@ -10,7 +10,9 @@ use crate::ledger::{Fault, Outcome, Pace, RefUpdate};
 /// The machine: its clock, its randomness, its patience.
 pub trait Host: Pace {
     /// The present time.
-    fn now(&self) -> Timestamp;
+    fn now(&self) -> Timestamp {
+        Timestamp::from_secs(self.now_secs())
+    }
 }
 
 /// The code of the repository: branches and commits, as opposed to the ledgers.

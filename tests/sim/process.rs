@@ -200,7 +200,7 @@ impl Drop for Process<'_> {
 
 impl Pace for Process<'_> {
     fn now_secs(&self) -> u64 {
-        self.now().as_secs()
+        self.machine.clock(self.world.now_ms()).as_secs()
     }
 
     fn wait(&self, duration: Duration) {
@@ -217,11 +217,7 @@ impl Pace for Process<'_> {
     }
 }
 
-impl Host for Process<'_> {
-    fn now(&self) -> Timestamp {
-        self.machine.clock(self.world.now_ms())
-    }
-}
+impl Host for Process<'_> {}
 
 impl Journal for Process<'_> {
     fn begin(&self, id: &OperationId, request: &str, base: Option<&Version>) -> Result<Option<Resumed>, Fault> {
