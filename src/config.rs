@@ -132,8 +132,10 @@ impl Settings {
     pub fn why_not_land_on(&self, target: &Branch) -> Option<String> {
         let targets = &self.branches.targets;
         let may = targets.is_empty() || targets.iter().any(|pattern| names(pattern, target));
-        let allowed = targets.join(", ");
-        (!may).then(|| format!("work must not land on {target}, but on {allowed} (branches.targets in .scrum.toml)"))
+        (!may).then(|| {
+            let allowed = targets.join(", ");
+            format!("work must not land on {target}, but on {allowed} (branches.targets in .scrum.toml)")
+        })
     }
 
     /// Whether a branch is one that work lands on, by what is configured.

@@ -244,22 +244,21 @@ impl<'a> Speculation<'a> {
             if self.needs(behind, &cars).is_some() {
                 continue;
             }
-            match self.stand(behind, &cars)? {
+            let stays = match self.stand(behind, &cars)? {
                 Standing::InTest(_) | Standing::Untested(_) => return Ok(true),
                 Standing::Passed(_) if overtakes_nobody => return Ok(true),
-                Standing::Passed(_) => {}
-                Standing::Failed(_) | Standing::Fail(..) if !self.is_several(behind) => failed += 1,
+                Standing::Passed(_) => true,
                 Standing::Failed(_) | Standing::Fail(..) => {
                     failed += 1;
-                    overtakes_nobody &= self.policy.batch.relaxed;
-                    continue;
+                    !self.is_several(behind)
                 }
-                Standing::StepAside(_) | Standing::Breaks(_) => {
-                    overtakes_nobody &= self.policy.batch.relaxed;
-                    continue;
-                }
+                Standing::StepAside(_) | Standing::Breaks(_) => false,
+            };
+            if stays {
+                cars.extend(behind.cars.iter().cloned());
+            } else {
+                overtakes_nobody &= self.policy.batch.relaxed;
             }
-            cars.extend(behind.cars.iter().cloned());
         }
         Ok(false)
     }
@@ -359,12 +358,9 @@ impl<'a> Speculation<'a> {
         if free > 0 && !passed.is_empty() && odds.are_good() {
             // Who is tested alone stands alone in line, too.
             let is_single = |index: usize| self.batches[index].cars.iter().any(|id| self.car(id).single);
-            let mut fit = passed.clone();
-            match is_single(passed[0].0) {
-                true => fit.truncate(1),
-                false => fit.retain(|(index, _)| !is_single(*index)),
-            }
-            self.put_in_line(&odds.together(&fit, free, self.policy.batch));
+            let first = passed[0].0;
+            passed.retain(|(index, _)| *index == first || !(is_single(first) || is_single(*index)));
+            self.put_in_line(&odds.together(&passed, free, self.policy.batch));
             return Ok(Some(Look::Regrouped));
         }
         for (index, _) in &passed {
