@@ -309,10 +309,14 @@ fn ruled<T>(ruling: Result<T, Stop<Fault>>) -> Result<Result<T, Refusal>, Fault>
 
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+    use std::time::Duration;
+
     use super::*;
     use crate::domain::command::NewTask;
     use crate::domain::{Branch, Priority};
-    use crate::ledger::{Intent, MemoryClone, MemoryRemote, Message, Pending};
+    use crate::engine::journal::Resumed;
+    use crate::ledger::{Intent, MemoryClone, MemoryRemote, Message, Pace, Pending};
     use crate::record::encode;
 
     fn operation(nth: u64, by: &str, command: Command) -> Operation {
@@ -340,10 +344,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn nobody_is_refused_for_what_another_has_only_asked_for() {
-        let store = MemoryClone::new(MemoryRemote::new(), "refs/scrum/board");
-        let (id, target) = (TaskId::parse("1").expect("an id"), Branch::parse("main").expect("a branch"));
+    /// A board on which `a` has added task 1.
+    fn with_task_1(store: &MemoryClone) -> Option<Version> {
+        let target = Branch::parse("main").expect("a branch");
         let task = NewTask {
             id: None,
             title: "One".to_owned(),
@@ -355,23 +358,93 @@ mod tests {
             paths: Vec::new(),
             body: String::new(),
         };
-        let (_, version) = decided(&store, None, &operation(1, "a", Command::Init { target }), &[]);
-        let (_, version) = decided(&store, version.as_ref(), &operation(2, "a", Command::Add(task)), &[]);
-        let claim = Command::Claim {
-            task: Some(id.clone()),
+        let (_, version) = decided(store, None, &operation(1, "a", Command::Init { target }), &[]);
+        decided(store, version.as_ref(), &operation(2, "a", Command::Add(task)), &[]).1
+    }
+
+    fn claim_of(task: &TaskId, lease_secs: u64) -> Command {
+        Command::Claim {
+            task: Some(task.clone()),
             team: None,
             labels: Vec::new(),
             count: 1,
-            lease: Seconds(60),
+            lease: Seconds(lease_secs),
             branch_template: "{id}".to_owned(),
-        };
-        let claim = operation(3, "b", claim);
-        let payload = encode("an intent", &claim).expect("it can be written");
-        let intent = Intent { id: claim.id.as_str().to_owned(), base: version.clone().expect("one"), payload };
-        let others = [Pending { intent, binding: true, earlier: false }];
+        }
+    }
+
+    /// An operation that others apply.
+    fn pending(operation: &Operation, base: Option<&Version>) -> Pending {
+        let payload = encode("an intent", operation).expect("it can be written");
+        let intent = Intent { id: operation.id.as_str().to_owned(), base: base.cloned().expect("one"), payload };
+        Pending { intent, binding: true, earlier: false }
+    }
+
+    #[test]
+    fn nobody_is_refused_for_what_another_has_only_asked_for() {
+        let store = MemoryClone::new(MemoryRemote::new(), "refs/scrum/board");
+        let (id, version) = (TaskId::parse("1").expect("an id"), with_task_1(&store));
+        let others = [pending(&operation(3, "b", claim_of(&id, 60)), version.as_ref())];
         let renew = operation(4, "a", Command::Renew { task: id, fence: None, lease: None });
         let (answer, published) = decided(&store, version.as_ref(), &renew, &others);
         assert!(matches!(answer, Err(Refusal::WrongState { .. })), "{answer:?}");
         assert_eq!(published, None);
+    }
+
+    /// A machine at whose clock it is always the same time.
+    struct At(u64, Cell<u64>);
+
+    impl Pace for At {
+        fn now_secs(&self) -> u64 {
+            self.0
+        }
+
+        fn wait(&self, _: Duration) {}
+
+        fn nonce(&self) -> String {
+            self.1.set(self.1.get() + 1);
+            format!("{:032x}", 1000 + self.1.get())
+        }
+
+        fn below(&self, _: u64) -> u64 {
+            0
+        }
+    }
+
+    impl Host for At {}
+
+    /// The journal of a clone in which a process was killed over an operation, until that is delivered.
+    struct Interrupted(RefCell<Option<Resumed>>);
+
+    impl Journal for Interrupted {
+        fn begin(&self, _: &OperationId, _: &str, _: Option<&Version>) -> Result<Option<Resumed>, Fault> {
+            Ok(self.0.borrow().clone())
+        }
+
+        fn delivered(&self) {
+            self.0.replace(None);
+        }
+    }
+
+    #[test]
+    fn a_no_that_was_recorded_beside_what_took_its_ground_away_is_looked_into() {
+        let store = MemoryClone::new(MemoryRemote::new(), "refs/scrum/board");
+        let (id, added) = (TaskId::parse("1").expect("an id"), with_task_1(&store));
+        let (_, held) = decided(&store, added.as_ref(), &operation(3, "gone", claim_of(&id, 1)), &[]);
+        // It asked before it knew of the claim, and another host applied that beside its own, which did know.
+        let late = Operation { overdue: Some(Vec::new()), ..operation(7, "late", claim_of(&id, 60)) };
+        let others = [pending(&late, held.as_ref())];
+        let (answer, both) = decided(&store, held.as_ref(), &operation(8, "first", claim_of(&id, 60)), &others);
+        assert!(matches!(answer, Ok(Outcome::Claimed { .. })), "{answer:?}");
+        let both = both.expect("it was granted");
+        let published = store.publish(None, &both, &[]).expect("memory is writable");
+        assert_eq!(published, crate::ledger::Outcome::Applied);
+        let interrupted = Interrupted(RefCell::new(Some(Resumed { id: late.id.clone(), base: held })));
+        let (host, late) = (At(7, Cell::new(0)), late.by);
+        let engine = Engine::new(&store, &host, &interrupted, late, Seconds(0));
+        let Err(EngineError::Refused(Refusal::Held { holder, .. })) = engine.ask(claim_of(&id, 60)) else {
+            panic!("somebody has it");
+        };
+        assert_eq!(holder.as_str(), "first", "whose lease had not run out");
     }
 }

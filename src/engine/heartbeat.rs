@@ -92,11 +92,18 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         Ok(rules::overdue(&self.grants_at(&version)?, &latest(&beats), at, self.skew))
     }
 
-    /// Whether something has run out on `version` that nobody had looked at: it may have been in the way.
+    /// Whether something had run out where a "no" was decided that nobody had looked at: it may have been in the way.
+    /// That is `version`, or the one before it, where the "no" was recorded beside what took the place of that.
     pub(super) fn overlooked(&self, version: &Version, listed: &[Overdue], at: Timestamp) -> bool {
-        let (Ok(grants), Ok(beats)) = (self.grants_at(version), self.beats_seen()) else { return false };
-        let found = rules::overdue(&grants, &beats, at, self.skew);
-        found.iter().any(|found| listed.iter().all(|listed| listed.fence != found.fence))
+        let Ok(beats) = self.beats_seen() else { return false };
+        let mut decided_on = vec![version.clone()];
+        let entry = self.store.history(version, None, 1).ok().and_then(|mut entries| entries.pop());
+        decided_on.extend(entry.and_then(|entry| entry.parent));
+        decided_on.iter().any(|version| {
+            let grants = self.grants_at(version).unwrap_or_default();
+            let found = rules::overdue(&grants, &beats, at, self.skew);
+            found.iter().any(|found| listed.iter().all(|listed| listed.fence != found.fence))
+        })
     }
 
     /// A refusal with the end of the lease that is in the way as its holder keeps it: the rules know the board alone.
