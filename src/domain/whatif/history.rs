@@ -152,7 +152,8 @@ impl History {
         self.in_test.retain(|commit, (of, since)| {
             let given_up = unwanted(commit, of);
             if let (true, Some(last)) = (given_up, of.last()) {
-                at_least.insert(*last, at.since(*since).0 + 1);
+                let longest = at_least.entry(*last).or_default();
+                *longest = (*longest).max(at.since(*since).0 + 1);
             }
             !given_up
         });
