@@ -456,6 +456,13 @@ pub fn halves(cars: &[Car], together: &[CarId]) -> Option<[Batch; 2]> {
     }
 }
 
+/// Whether a batch that stood in line was split between the one and the other: it failed on the target as it is. Once
+/// the target has moved nothing tells of that any more, so it has to be noted before anything lands.
+pub fn found_to_fail(before: &[Batch], after: &[Batch]) -> bool {
+    let part = |of: &Batch, it: &Batch| it.apart && it.cars.len() < of.cars.len() && of.cars.contains(&it.cars[0]);
+    before.iter().any(|batch| !batch.apart && after.iter().any(|other| part(batch, other)))
+}
+
 fn why_leave(car: &Car, seen: &Observation) -> Option<Action> {
     let eject = |cause, reason: String| Some(Action::Eject { car: car.id.clone(), cause, reason });
     if seen.on_target.contains(&car.id) {

@@ -15,7 +15,8 @@ use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::lanes::Lanes;
 use crate::domain::planner::{
-    Action, Candidate, Method, Observation, Plan, TrainPolicy, in_order, pairs_to_merge, plan, stand_still,
+    Action, Candidate, Method, Observation, Plan, TrainPolicy, found_to_fail, in_order, pairs_to_merge, plan,
+    stand_still,
 };
 use crate::domain::whatif::forecast;
 use crate::domain::{
@@ -439,6 +440,9 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                     return Ok(Next::Again);
                 }
                 Action::Land { cars, from, to, tree } => {
+                    if let Some(batches) = batches.filter(|batches| found_to_fail(&now.train.batches, batches)) {
+                        self.regroup(batches.to_vec())?;
+                    }
                     self.land(&landing_of(cars, from, to, now), tree.as_ref(), now, account)?;
                     return Ok(Next::Again);
                 }

@@ -67,6 +67,26 @@ fn a_push_past_a_batch_that_passed_has_it_tested_again_as_a_whole() {
     yard.end("A B", &["A B", "A B X"], 0);
 }
 
+/// What passed on the target as it is lands, whoever was put in line before it; and that the others failed on it is not
+/// forgotten when it moves.
+#[test]
+fn what_passed_lands_at_once_and_what_failed_is_halved_all_the_same() {
+    let mut yard = Yard::new("slots = 4\nbatch = 0\n");
+    yard.submit("a b c d e f g h i j k l m n o p q r s t");
+    yard.tick();
+    let in_line = ["a b c d e", "a b c d e f g h i j", "a b c d e f g h i j k l m n o"];
+    assert_eq!(yard.started, [&in_line[..], &["p q r s t"]].concat());
+    in_line.iter().for_each(|files| yard.say("fail", files));
+    assert_eq!(yard.hear("pass", "p q r s t"), ["land p q r s t"]);
+    let tested: Vec<&str> = yard.in_test.values().map(|files| files.trim_end_matches(" p q r s t")).collect();
+    assert!(tested.contains(&"a b") && tested.contains(&"c d e"), "{tested:?}");
+    assert!(tested.iter().all(|files| !files.starts_with("a b c")), "what failed is not tested again: {tested:?}");
+    yard.settle(|files| files.contains(&"a"));
+    let mut landed = yard.landed();
+    landed.sort();
+    assert_eq!(landed.join(" "), "b c d e f g h i j k l m n o p q r s t");
+}
+
 /// Whoever does not merge, with the target or with others of its batch, stands behind them, and leaves without a test.
 #[test]
 fn a_conflict_costs_a_batch_no_test() {

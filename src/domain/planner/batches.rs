@@ -6,8 +6,13 @@
 //! after a batch that may well fail is worth little, so only as many stand in line as are likely to pass together, and
 //! runs that are left over test other batches apart, too, which says something about them in any case.
 //!
+//! When a batch fails, the tests of those behind it are of no use, and they leave the line. What has passed by itself
+//! goes in again first: it lands where the target has not moved since, and nobody who may be bad stands before it. Then
+//! those of whom nothing is known are grouped anew, two by two at least where they would take half of all runs: begun
+//! at the same time, they would be done at the same time.
+//!
 //! The sizes are those at which group testing pays: the more cars fail, the smaller. Guarantees: a car is in one batch;
-//! no batch grows once it was tested, but of such as passed; cars of one batch are equally urgent.
+//! no batch grows while it is tested or once it failed; cars of one batch are equally urgent.
 
 use std::cmp::Reverse;
 
@@ -50,10 +55,13 @@ pub(super) fn urgency(ordered: &[&Car], id: &CarId) -> Urgency {
     urgency.unwrap_or((Reverse(0), Priority::default()))
 }
 
-/// The batches as they have to be remembered: not at all where every car stands for itself, in line.
-pub(super) fn remembered(ordered: &[&Car], batches: Vec<Batch>) -> Vec<Batch> {
+/// The batches as they have to be remembered: not at all where every car stands for itself, in line. But where tests
+/// are not waited for, whoever comes meanwhile must not be put together with a car that is being tested. (Elsewhere
+/// that would be a push for each test, and what a test has said of a car tells as much.)
+pub(super) fn remembered(ordered: &[&Car], batches: Vec<Batch>, policy: &TrainPolicy) -> Vec<Batch> {
     let is_plain = |batch: &Batch| !batch.apart && middle(ordered, batch) == 0;
-    if batches.iter().all(is_plain) { Vec::new() } else { batches }
+    let is_waited_for = !(policy.external && policy.tests_together());
+    if is_waited_for && batches.iter().all(is_plain) { Vec::new() } else { batches }
 }
 
 /// Where a batch that failed is best split: in the middle, but not between cars that land together. 0: nowhere.

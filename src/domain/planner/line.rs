@@ -3,6 +3,8 @@
 //! Guarantees: nothing lands before all that it was tested behind; a car is blamed only for what it did on the target
 //! alone. Must not decide which cars are tested together: `batches` does.
 
+use std::cmp::Reverse;
+
 use super::batches::{self, Odds, Urgency};
 use super::{Action, Candidate, INCONCLUSIVE_MAX, Observation, TrainPolicy, in_order};
 use crate::domain::command::EjectCause;
@@ -61,11 +63,12 @@ pub(super) fn speculate(
     policy: &TrainPolicy,
 ) -> Result<(Vec<Action>, Vec<Batch>), Wanted> {
     let ordered = in_order(cars);
-    let mut all = Speculation { train, seen, policy, batches: batches::standing(train, &ordered, policy), ordered };
+    let batches = batches::standing(train, &ordered, policy);
+    let mut all = Speculation { train, seen, policy, batches, ordered, lost: None };
     // Every batch is split, joined or put in line a number of times that is bounded by its cars.
     loop {
         if let Look::Done(actions) = all.look()? {
-            return Ok((actions, batches::remembered(&all.ordered, all.batches)));
+            return Ok((actions, batches::remembered(&all.ordered, all.batches, policy)));
         }
     }
 }
@@ -76,6 +79,8 @@ struct Speculation<'a> {
     policy: &'a TrainPolicy,
     ordered: Vec<&'a Car>,
     batches: Vec<Batch>,
+    /// The cars that left the line because nobody tests any more what they stood in; `None`: that was not looked at.
+    lost: Option<Vec<CarId>>,
 }
 
 /// What was found while going through the line.
@@ -154,6 +159,7 @@ impl<'a> Speculation<'a> {
     fn look_at_line(&mut self, found: &mut Found, odds: &mut Odds) -> Result<Option<Look>, Wanted> {
         let window = self.window();
         let mut overtakes_nobody = true;
+        let mut lost: Vec<usize> = Vec::new();
         for (place, index) in
             (0..self.batches.len()).filter(|index| !self.batches[*index].apart).enumerate().collect::<Vec<_>>()
         {
@@ -200,6 +206,10 @@ impl<'a> Speculation<'a> {
                     found.wait(&batch.cars, &format!("{} is being tested", tested.commit));
                     found.in_test.push(tested.commit);
                 }
+                Standing::Untested(_) if self.may_be_lost() => {
+                    lost.push(index);
+                    continue;
+                }
                 Standing::Untested(tested) => {
                     odds.behind(&batch);
                     found.untested.push(tested);
@@ -207,7 +217,29 @@ impl<'a> Speculation<'a> {
             }
             found.stem.extend(batch.cars);
         }
+        if self.may_be_lost() {
+            self.leave_line(&lost);
+            return Ok((!lost.is_empty()).then_some(Look::Regrouped));
+        }
         Ok(None)
+    }
+
+    /// Whether a batch in line that nobody tests has lost those that it was tested behind. It was put there when a run
+    /// was free for it; whoever is put there now has not lost anything.
+    fn may_be_lost(&self) -> bool {
+        self.lost.is_none() && self.policy.tests_together() && self.policy.batch.relaxed
+    }
+
+    /// Takes batches out of the line: what passed by itself waits for a place again, and others are grouped anew. So
+    /// those that are known to pass never stand behind those of which nothing is known.
+    fn leave_line(&mut self, indices: &[usize]) {
+        let lost = self.lost.insert(Vec::new());
+        for index in indices.iter().rev() {
+            match &mut self.batches[*index] {
+                passed if passed.tree.is_some() => passed.apart = true,
+                _ => lost.extend(self.batches.remove(*index).cars),
+            }
+        }
     }
 
     /// The place in the batch of a car that needs another, neither ahead of it nor in the batch; and that other.
@@ -270,8 +302,16 @@ impl<'a> Speculation<'a> {
             // Those that land together with it leave with it.
             0 => Look::Done(vec![Action::Eject { car: batch.cars[0].clone(), cause, reason }]),
             middle => {
-                let halves = batch.split(middle, self.policy.batch.relaxed);
-                self.batches.splice(index..=index, halves);
+                let relaxed = self.policy.batch.relaxed;
+                let [first, second] = batch.split(middle, relaxed);
+                let parts = match batches::middle(&self.ordered, &second) {
+                    // One after the other it would take as many tests to tell three apart.
+                    place if place != 0 && relaxed && batch.cars.len() <= 3 && self.policy.runs_max() >= 3 => {
+                        [&[first][..], &second.split(place, relaxed)].concat()
+                    }
+                    _ => vec![first, second],
+                };
+                self.batches.splice(index..=index, parts);
                 Look::Regrouped
             }
         }
@@ -318,6 +358,8 @@ impl<'a> Speculation<'a> {
                 },
             }
         }
+        // Who goes first lands first, and waits for nobody else's fault.
+        passed.sort_by_key(|(_, cars)| Reverse(*cars));
         let mut free = self.policy.runs_max().saturating_sub(found.in_test.len() + found.untested.len());
         for index in again {
             let batch = self.batches[index].clone();
@@ -367,7 +409,7 @@ impl<'a> Speculation<'a> {
             let cars = self.batches[*index].cars.clone();
             found.wait(&cars, "it passed by itself, and waits for a place in line");
         }
-        Ok(self.group(found, odds, free))
+        self.group(found, odds, free)
     }
 
     /// Lands what passed by itself where the target still is what it was tested on.
@@ -409,9 +451,9 @@ impl<'a> Speculation<'a> {
     }
 
     /// Makes a batch of cars that are in none, where a run is free for it or it has to go first.
-    fn group(&mut self, found: &mut Found, odds: &Odds, free: usize) -> Option<Look> {
+    fn group(&mut self, found: &mut Found, odds: &Odds, free: usize) -> Result<Option<Look>, Wanted> {
         let waiting = self.unbatched();
-        let first = *waiting.first()?;
+        let Some(first) = waiting.first() else { return Ok(None) };
         // Where nobody stands in line, those that are tested apart must not be begun before what is more urgent.
         let others = self.batches.iter().find(|batch| !batch.apart).or(self.batches.last());
         let urgency = batches::urgency(&self.ordered, &first.id);
@@ -419,14 +461,26 @@ impl<'a> Speculation<'a> {
         if free == 0 && !goes_first {
             let waiting: Vec<CarId> = waiting.into_iter().map(|car| car.id.clone()).collect();
             found.wait(&waiting, &self.no_slot());
-            return None;
+            return Ok(None);
         }
+        let alone = Batch { cars: batches::next(&self.ordered, &waiting, 1), apart: false, tree: None };
         let size = odds.size(waiting.len(), free, self.policy.batch);
+        let size = match found.stem.is_empty().then(|| self.stand(&alone, &[])).transpose()? {
+            // Nobody who came while it was tested makes that a test of nothing.
+            Some(Standing::Passed(_) | Standing::Fail(EjectCause::Failed, _)) => 1,
+            _ if self.is_lost_with_many(&first.id) => size.max(2),
+            _ => size,
+        };
         let cars = batches::next(&self.ordered, &waiting, size);
         // What passes apart is tested again in line: not worth it for a queue that has room there.
         let apart = self.policy.batch.relaxed && !goes_first && !odds.are_good() && waiting.len() > free;
         self.insert(Batch { cars, apart, tree: None });
-        Some(Look::Regrouped)
+        Ok(Some(Look::Regrouped))
+    }
+
+    /// Whether a car has to be tested anew with so many others that, each by itself, they would take half of all runs.
+    fn is_lost_with_many(&self, car: &CarId) -> bool {
+        self.lost.as_ref().is_some_and(|lost| lost.contains(car) && 2 * lost.len() >= self.policy.runs_max())
     }
 
     /// How the cars of a batch stand behind the cars of `stem`.

@@ -153,6 +153,28 @@ mod tests {
     }
 
     #[test]
+    fn a_car_that_is_being_tested_is_not_put_together_with_who_comes_later() {
+        let totals = compare(&of(vec![car(0.0, 10.0), car(5.0, 10.0)]), &batches(1), 1);
+        assert_eq!((totals.landed, totals.runs), (vec![10.0, 15.0], 2));
+    }
+
+    #[test]
+    fn many_cars_that_are_tested_anew_are_tested_two_by_two() {
+        let bad = Arrival { flaw: Some(Flaw::Fails), ..car(0.0, 10.0) };
+        let totals = compare(&of([vec![bad], vec![car(0.0, 10.0); 4]].concat()), &batches(8), 1);
+        assert_eq!((totals.landed, totals.runs), (vec![20.0; 4], 5 + 2));
+    }
+
+    #[test]
+    fn what_passed_apart_does_not_wait_for_a_line_that_failed() {
+        let bad = Arrival { flaw: Some(Flaw::Fails), ..car(0.0, 10.0) };
+        let totals = compare(&of([vec![bad], vec![car(0.0, 10.0); 19]].concat()), &batches(4), 1);
+        // Five, five and five stand in line, and five are tested apart.
+        assert_eq!(totals.landed.iter().filter(|took| **took == 10.0).count(), 5, "{totals:?}");
+        assert_eq!((totals.landed.len(), totals.ejected, totals.innocents), (19, 1, 0));
+    }
+
+    #[test]
     fn a_run_takes_as_long_as_those_of_its_last_car() {
         let totals = compare(&of(vec![car(0.0, 10.0), car(0.0, 50.0)]), &single(2, 0), 1);
         assert_eq!(totals.landed, [10.0, 50.0]);

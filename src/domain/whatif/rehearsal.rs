@@ -5,11 +5,11 @@
 
 use crate::domain::board::{Board, Changes, MemoryBoard};
 use crate::domain::command::EjectCause;
-use crate::domain::planner::{Action, Plan, TrainPolicy};
+use crate::domain::planner::{Action, Plan, TrainPolicy, found_to_fail};
 use crate::domain::rules::decide;
 use crate::domain::{
-    Branch, Car, CarId, Command, Holder, ObjectId, Operation, OperationId, Outcome, Run, RunState, Seconds, Timestamp,
-    Train, Verdict, VerdictRecord,
+    Batch, Branch, Car, CarId, Command, Holder, ObjectId, Operation, OperationId, Outcome, Run, RunState, Seconds,
+    Timestamp, Train, Verdict, VerdictRecord,
 };
 
 /// The train of one target.
@@ -124,6 +124,9 @@ impl Rehearsal {
         for action in plan.actions {
             match action {
                 Action::Land { cars: landing, from, to, tree } => {
+                    if let Some(batches) = plan.batches.filter(|batches| found_to_fail(&train.batches, batches)) {
+                        self.change_runs(at, Vec::new(), Vec::new(), Some(batches))?;
+                    }
                     let commit = |id: &CarId| cars.iter().find(|car| car.id == *id).map(|car| car.commit.clone());
                     let land = Command::Land {
                         target: self.target.clone(),
@@ -174,10 +177,20 @@ impl Rehearsal {
             return Ok(Performed::Nothing);
         }
         let batches = plan.batches.filter(|batches| *batches != train.batches);
-        let target = self.target.clone();
         let (started, cancelled) = (start.clone(), cancel.clone());
-        self.apply(at, Command::ChangeRuns { target, start, cancel, batches, check: None })?;
+        self.change_runs(at, start, cancel, batches)?;
         Ok(Performed::Runs(started, cancelled))
+    }
+
+    fn change_runs(
+        &mut self,
+        at: Timestamp,
+        start: Vec<Run>,
+        cancel: Vec<ObjectId>,
+        batches: Option<Vec<Batch>>,
+    ) -> Result<Outcome, Refused> {
+        let target = self.target.clone();
+        self.apply(at, Command::ChangeRuns { target, start, cancel, batches, check: None })
     }
 }
 
