@@ -34,7 +34,7 @@ use crate::ledger::{Cache, Fault, Objects, Place, Refs, Truth, tracking_ref, tra
 use crate::record::names::{RefNames, branch_ref};
 
 /// So few pairs are merged without looking at their paths first: that takes as long.
-const MERGED_DIRECTLY_MAX: usize = 100;
+const MERGED_DIRECTLY_MAX: usize = 30;
 /// How many refs one command names.
 const NAMED_MAX: usize = 200;
 /// Settings by which merges may differ begin with one of these.
