@@ -19,6 +19,8 @@ use crate::git::{Git, Output};
 /// A live process holds one for a few milliseconds.
 const LOCK_ATTEMPTS: u32 = 8;
 const LOCK_WAIT: Duration = Duration::from_millis(100);
+/// How often a fetch is repeated that met a ref just being removed: hosts take back what they offered all the time.
+const VANISHED_ATTEMPTS: u32 = 5;
 
 /// The cache refs of one clone.
 #[derive(Clone)]
@@ -75,7 +77,17 @@ impl Cache {
     /// Fetches `refspecs` from `url` into cache refs. A failing fetch is an output.
     pub fn fetch(&self, url: &str, refspecs: &[String]) -> Result<Output, Fault> {
         let set: Vec<&str> = refspecs.iter().filter_map(|refspec| Some(refspec.rsplit_once(':')?.1)).collect();
-        let fetch = || self.git.fetch(url, refspecs).map_err(|error| Fault::io("fetching", error));
+        let once = || self.git.fetch(url, refspecs).map_err(|error| Fault::io("fetching", error));
+        let fetch = || {
+            let mut output = once()?;
+            for _ in 0..VANISHED_ATTEMPTS {
+                if output.success() || !names_a_vanished_ref(&output.stderr_text()) {
+                    break;
+                }
+                output = once()?;
+            }
+            Ok(output)
+        };
         let hindered = |result: &Result<Output, Fault>| {
             result.as_ref().is_ok_and(|output| !output.success() && names_a_lock(&output.stderr_text()))
         };
@@ -128,6 +140,11 @@ impl Cache {
 
 fn hindered(fault: Option<&Fault>) -> bool {
     fault.is_some_and(|fault| names_a_lock(&fault.to_string()))
+}
+
+/// Whether git was offered a ref that was gone when it asked for it. Nothing was fetched.
+fn names_a_vanished_ref(said: &str) -> bool {
+    said.contains("upload-pack: not our ref")
 }
 
 /// Whether git failed because another process is at the same ref, or was killed over it.

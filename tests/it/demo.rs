@@ -254,18 +254,7 @@ fn says_what_is_wrong_with_a_repository() {
 fn names_the_command_that_failed_and_leaves_nothing_behind() {
     let sandbox = sandbox();
     // A git that cannot commit the repair.
-    let bin = sandbox.path("bin");
-    fs::create_dir(&bin).expect("the sandbox is writable");
-    let path = std::env::var_os("PATH").expect("programs are found");
-    let found = std::env::split_paths(&path).map(|directory| directory.join("git")).find(|git| git.is_file());
-    let git = found.expect("git is installed");
-    let shim = format!(
-        "#!/bin/sh\ncase \"$*\" in *'Make links'*) echo 'the disk is full' >&2; exit 9;; esac\nexec '{}' \"$@\"\n",
-        git.display()
-    );
-    fs::write(bin.join("git"), shim).expect("the sandbox is writable");
-    fs::set_permissions(bin.join("git"), fs::Permissions::from_mode(0o755)).expect("it was just written");
-    let path = std::env::join_paths([bin].into_iter().chain(std::env::split_paths(&path))).expect("it was one before");
+    let path = sandbox.path_where_git("*'Make links'*) echo 'the disk is full' >&2; exit 9 ;;");
 
     let error = error(&run(demo(&sandbox, &["--json"]).env("PATH", path)), 1);
     let message = error["message"].as_str().expect("it is text");

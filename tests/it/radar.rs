@@ -5,7 +5,6 @@ mod nearby;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
@@ -208,23 +207,11 @@ fn only_what_has_moved_is_merged_again_and_garbage_in_the_cache_does_no_harm() {
 #[test]
 fn gits_that_merge_one_pair_at_a_time_are_asked_that_way_and_older_ones_are_named() {
     let (world, repo) = alone(&[("a", "readme", "a\n"), ("b", "readme", "b\n"), ("c", "c", "c\n")]);
-    let programs = world.sandbox.path("programs");
-    fs::create_dir(&programs).expect("the sandbox is writable");
-    let path = std::env::var_os("PATH").expect("there is a PATH");
-    let real = std::env::split_paths(&path).map(|dir| dir.join("git")).find(|file| file.is_file()).expect("a git");
     let ask = |refused: &str| {
-        let script = format!(
-            "#!/bin/sh\ncase \"$*\" in *merge-tree*{refused}*) echo 'usage: git merge-tree' >&2; exit 129;; esac\n\
-             exec {} \"$@\"\n",
-            real.display()
-        );
-        let program = programs.join("git");
-        fs::write(&program, script).expect("the sandbox is writable");
-        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let cases = format!("*merge-tree*{refused}*) echo 'usage: git merge-tree' >&2; exit 129 ;;");
         let _ = fs::remove_file(repo.join(".git/scrum/radar"));
-        let path = std::env::join_paths([programs.clone()].into_iter().chain(std::env::split_paths(&path)));
         let mut command = world.command(&repo, &["conflicts", "a", "b", "c", "--json"]);
-        crate::scrum::answer(command.env("PATH", path.expect("a path of directories")))
+        crate::scrum::answer(command.env("PATH", world.sandbox.path_where_git(&cases)))
     };
     assert_eq!(colliding(&no(&ask("--stdin"))).len(), 1);
     let error = ask("--write-tree").error(128);

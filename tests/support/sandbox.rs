@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -76,6 +77,21 @@ impl Sandbox {
         fs::create_dir_all(home(&root).join(".config")).expect("the sandbox is writable");
         fs::write(gitconfig(&root), GITCONFIG).expect("the sandbox is writable");
         Self { root, extra: BTreeMap::new(), _directory: directory }
+    }
+
+    /// A `PATH` on which git does something else in some cases, each as the shell has them: `pattern) commands ;;`. A
+    /// pattern is held against all arguments in one line.
+    pub fn path_where_git(&self, cases: &str) -> OsString {
+        let programs = self.path("programs");
+        fs::create_dir_all(&programs).expect("the sandbox is writable");
+        let path = std::env::var_os("PATH").expect("there is a PATH");
+        let git = std::env::split_paths(&path).map(|dir| dir.join("git")).find(|file| file.is_file());
+        let git = git.expect("git is installed");
+        let script = format!("#!/bin/sh\ncase \"$*\" in\n{cases}\nesac\nexec '{}' \"$@\"\n", git.display());
+        fs::write(programs.join("git"), script).expect("the sandbox is writable");
+        fs::set_permissions(programs.join("git"), fs::Permissions::from_mode(0o755)).expect("it was just written");
+        let path = std::env::join_paths([programs].into_iter().chain(std::env::split_paths(&path)));
+        path.expect("it was one before")
     }
 
     /// The sandbox's directory, without symbolic links.

@@ -1,7 +1,6 @@
 //! What whoever claims a task is warned of: work under way that has changed its paths, as far as the clone has seen.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -209,17 +208,9 @@ fn a_git_that_fails_or_takes_too_long_is_not_waited_for_twice() {
     let eve = onlooker(&world);
     worker(&world, "one", "src/a", "one\n");
     fetch(&world, &eve);
-    let programs = world.sandbox.path("programs");
-    fs::create_dir(&programs).expect("the sandbox is writable");
-    let path = std::env::var_os("PATH").expect("there is a PATH");
-    let real = std::env::split_paths(&path).map(|dir| dir.join("git")).find(|file| file.is_file()).expect("a git");
-    let path = std::env::join_paths([programs.clone()].into_iter().chain(std::env::split_paths(&path)));
-    let path = path.expect("a path of directories");
-    let path = path.to_str().expect("a path in UTF-8");
     for (what, within) in [("exit 1", "5m"), ("echo; sleep 3600", "1s")] {
-        let script = format!("#!/bin/sh\ncase \"$*\" in *diff-tree*) {what};; esac\nexec {} \"$@\"\n", real.display());
-        fs::write(programs.join("git"), script).expect("the sandbox is writable");
-        fs::set_permissions(programs.join("git"), fs::Permissions::from_mode(0o755)).expect("it is ours");
+        let path = world.sandbox.path_where_git(&format!("*diff-tree*) {what} ;;"));
+        let path = path.to_str().expect("a path in UTF-8");
         let _ = fs::remove_file(eve.join(".git/scrum/radar-changes"));
         let (claimed, _) = traced(&world, &eve, "src", &[("PATH", path), ("SCRUM_TASKS_WARN_WITHIN", within)]);
         assert_eq!(claimed.data()["warnings"], json!([]), "{what}");
