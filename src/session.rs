@@ -237,7 +237,7 @@ impl Session {
             let host = self.host_id(name);
             self.store.beat_as(&self.names.beats(), &host);
             if combines {
-                self.store.take_part(&self.names.hosts(), &host);
+                self.store.take_part(&self.names.hosts(), &host, self.names.landmark());
             }
         }
         let (holder, skew) = (self.holder()?, settings.tasks.skew);

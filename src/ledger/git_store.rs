@@ -18,7 +18,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::beats::BeatRefs;
-use super::hosts::{read_offer, write_offer};
+use super::hosts::{HostRefs, read_offer, write_offer};
 use super::waiting::{Seat, WaitingRoom};
 use super::{
     Author, Batch, Beat, Beating, Cache, ChainEntry, Fault, Intent, Key, Message, Objects, Offer, Offering, Outcome,
@@ -78,14 +78,6 @@ pub struct GitStore {
     pub(super) heard: RefCell<Vec<Beat>>,
 }
 
-/// Where the hosts of a ledger exchange offers.
-struct HostRefs {
-    /// Begins the name of every host's ref; ends with a slash.
-    prefix: String,
-    /// The ref of this host.
-    own: String,
-}
-
 impl GitStore {
     /// The ledger at `ref_name` (a full name, `refs/scrum/…`) of `truth`, seen from `place`.
     pub fn new(place: &Rc<Place>, git: Git, truth: Truth, author: Author, ref_name: &str) -> GitStore {
@@ -107,10 +99,12 @@ impl GitStore {
         }
     }
 
-    /// Exchanges offers with other hosts from now on, as the host with this id, on refs that begin with `prefix`.
-    pub fn take_part(&self, prefix: &str, host: &str) {
+    /// Exchanges offers with other hosts from now on, as the host with this id, on refs that begin with `prefix`; and
+    /// keeps the ref `landmark` for git to see what all have.
+    pub fn take_part(&self, prefix: &str, host: &str, landmark: String) {
         if self.truth != Truth::Local {
-            self.hosts.get_or_init(|| HostRefs { prefix: prefix.to_owned(), own: format!("{prefix}{host}") });
+            let (prefix, own) = (prefix.to_owned(), format!("{prefix}{host}"));
+            self.hosts.get_or_init(|| HostRefs { prefix, own, landmark });
         }
     }
 
@@ -221,7 +215,7 @@ impl GitStore {
 
     /// What other hosts offered when they were last asked.
     fn offers_seen(&self) -> Result<Vec<Offer>, Fault> {
-        let Some(HostRefs { prefix, own }) = self.hosts.get() else { return Ok(Vec::new()) };
+        let Some(HostRefs { prefix, own, .. }) = self.hosts.get() else { return Ok(Vec::new()) };
         let (seen, own) = (tracking_ref(&self.truth, prefix), tracking_ref(&self.truth, own));
         let swept = self.swept();
         let mut gone = Vec::new();
@@ -508,6 +502,7 @@ impl Store for GitStore {
             |offer: &Offer| RefUpdate { name: offer.ref_name.clone(), old: Some(offer.version.0.clone()), new: None };
         let mut loose: Vec<RefUpdate> = settled.iter().map(remove).collect();
         loose.extend(self.own_offer(offering.intents, offering.at_secs)?);
+        loose.extend(self.hosts.get().and_then(|hosts| hosts.move_landmark(old, new)));
         let updates = [self.own_update(old, new)];
         let push = |git: &Git| git.push_beside(url, &updates, false, &loose, |name| tracking_ref(&self.truth, name));
         let report = if self.contended() { push(&self.git) } else { self.watching_for_others(push) };

@@ -4,12 +4,38 @@
 //! payload lies beside it under the id. Guarantees: whatever anybody has put there is an offer or is left alone; no
 //! more is read than an offer may hold.
 
-use super::{Author, Batch, Fault, Intent, Key, Objects, Offer, VALUE_BYTES_MAX, Version};
+use super::{Author, Batch, Fault, Intent, Key, Objects, Offer, RefUpdate, VALUE_BYTES_MAX, Version};
 
 /// How many intents of one host are looked at.
 const INTENTS_MAX: usize = 256;
 /// The trailer that names one operation and the version it is based on.
 const INTENT_TRAILER: &str = "Scrum-Intent: ";
+/// One version in so many moves the landmark.
+const LANDMARK_EVERY: u8 = 32;
+
+/// Where the hosts of a ledger meet.
+pub(super) struct HostRefs {
+    /// Begins the name of every host's ref; ends with a slash.
+    pub prefix: String,
+    /// The ref of this host.
+    pub own: String,
+    /// The ref of a version of some time ago: see [`HostRefs::move_landmark`].
+    pub landmark: String,
+}
+
+impl HostRefs {
+    /// Has the landmark moved to `old`, now and then, where `new` is published in its place.
+    ///
+    /// A push whose ledger was moved meanwhile still brings its offer, and git sends with it what the ledger would have
+    /// been, and all that came before, back to what the server names and the clone has. The ledger's tip is not among
+    /// that, for somebody else has made it: each would send the whole history.
+    pub fn move_landmark(&self, old: Option<&Version>, new: &Version) -> Option<RefUpdate> {
+        let digits = new.0.get(new.0.len().checked_sub(2)?..)?;
+        let is_next = u8::from_str_radix(digits, 16).is_ok_and(|byte| byte % LANDMARK_EVERY == 0);
+        let old = old.filter(|_| is_next)?;
+        Some(RefUpdate { name: self.landmark.clone(), old: None, new: Some(old.0.clone()) })
+    }
+}
 
 /// Writes an offer. Gives its commit.
 pub(super) fn write_offer(

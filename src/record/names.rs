@@ -34,6 +34,11 @@ impl RefNames {
         format!("{}hosts/", self.prefix)
     }
 
+    /// A version of the board of some time ago, for git to see what a push need not send.
+    pub fn landmark(&self) -> String {
+        format!("{}landmark", self.prefix)
+    }
+
     /// What begins the name of every host's heartbeat; ends with a slash.
     pub fn beats(&self) -> String {
         format!("{}beats/", self.prefix)

@@ -23,9 +23,9 @@ use std::time::Duration;
 use git_scrum::agent::SystemHost;
 use git_scrum::git::Git;
 use git_scrum::ledger::{
-    Author, Batch, ChainEntry, Committed, Decision, Fault, GitStore, Key, MemoryClone, MemoryRemote, Message, Outcome,
-    Pace, Place, RefUpdate, Request, Round, Sharing, Snapshot, Store, TransactError, Truth, VALUE_BYTES_MAX, Version,
-    transact,
+    Author, Batch, ChainEntry, Committed, Decision, Fault, GitStore, Intent, Key, MemoryClone, MemoryRemote, Message,
+    Offering, Outcome, Pace, Place, RefUpdate, Request, Round, Sharing, Snapshot, Store, TransactError, Truth,
+    VALUE_BYTES_MAX, Version, transact,
 };
 
 use folds::{
@@ -988,6 +988,49 @@ fn a_ledger_is_readable_with_plain_git() {
     assert_eq!(git(&["for-each-ref", "--format=%(refname)"]), BOARD, "and nothing else was pushed");
     let in_clone = world.0.sandbox.git(&seat.directory, &["for-each-ref", "--format=%(refname)"]);
     assert_eq!(in_clone, "refs/scrum/remotes/origin/board", "and nothing else was fetched");
+}
+
+#[test]
+fn whoever_loses_with_an_offer_does_not_send_the_whole_history() {
+    const LANDMARK: &str = "refs/scrum/landmark";
+    let world = File::new().expect("files can be had everywhere");
+    let (winner, loser) = (world.join(), world.join());
+    winner.ledger.take_part("refs/scrum/hosts/", "winner", LANDMARK.to_owned());
+    loser.ledger.take_part("refs/scrum/hosts/", "loser", LANDMARK.to_owned());
+    let publish = |seat: &Seat<GitStore>, old: Option<&Version>, nth: u64, intents: &[Intent]| {
+        let message = message("a line", &[operation(nth)], &operation(nth));
+        let new = seat.write(old, &batch(&[("key", Some(&nth.to_string()))]), &message, AT_SECS).expect("written");
+        let offering = Offering { intents, at_secs: AT_SECS, settled: &[] };
+        (seat.ledger.publish_offering(old, &new, &offering), new)
+    };
+    let mut tip = None;
+    for nth in 1..=120 {
+        let (outcome, new) = publish(&winner, tip.as_ref(), nth, &[]);
+        assert_eq!(outcome, Ok(Outcome::Applied));
+        tip = Some(new);
+    }
+    let git = |args: &[&str]| world.0.sandbox.git(world.0.truth_directory(), args);
+    let objects = || {
+        git(&["count-objects", "-v"])
+            .lines()
+            .filter_map(|line| {
+                let (what, count) = line.split_once(": ")?;
+                ["count", "in-pack"].contains(&what).then(|| count.parse::<usize>().expect("a number"))
+            })
+            .sum::<usize>()
+    };
+    let since: usize = git(&["rev-list", "--count", &format!("{LANDMARK}..{BOARD}")]).parse().expect("a number");
+    assert!(since < 100, "one version in 32 or so moves it, and now it is {since} behind");
+
+    let seen = loser.refresh().expect("it is there").expect("a version");
+    publish(&winner, Some(&seen), 121, &[]).0.expect("published");
+    let before = objects();
+    let own = Intent { id: operation(122), base: seen.clone(), payload: b"an operation".to_vec() };
+    let (outcome, _) = publish(&loser, Some(&seen), 122, &[own]);
+    assert_eq!(outcome, Ok(Outcome::Lost { ref_name: BOARD.to_owned() }));
+    assert!(world.truth("refs/scrum/hosts/loser").is_some(), "the offer has arrived");
+    // A commit, a tree and a record for each version, and the three of the offer.
+    assert!(objects() - before <= 3 * (since + 1) + 3, "{} for {since} versions", objects() - before);
 }
 
 #[test]

@@ -329,8 +329,10 @@ impl Scene {
         let refs = git(&truth, &["for-each-ref", "--format=%(refname) %(objectname)"]);
         // Where it cannot go along with the verdict, a note that a killed process did not write is not written.
         let elsewhere: &[&str] = match self.together {
-            true => &["refs/scrum/board ", "refs/scrum/memory ", "refs/scrum/hosts/"],
-            false => &["refs/scrum/board ", "refs/scrum/memory ", "refs/scrum/hosts/", "refs/notes/"],
+            true => &["refs/scrum/board ", "refs/scrum/landmark ", "refs/scrum/memory ", "refs/scrum/hosts/"],
+            false => {
+                &["refs/scrum/board ", "refs/scrum/landmark ", "refs/scrum/memory ", "refs/scrum/hosts/", "refs/notes/"]
+            }
         };
         let ours = |line: &&str| !elsewhere.iter().any(|name| line.starts_with(name));
         // What a fold replaced is kept under its own, random, id.
