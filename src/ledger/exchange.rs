@@ -46,6 +46,8 @@ pub struct Offer {
 pub struct Offering<'a> {
     /// What this host asks from now on; nothing: its offer is taken back, if it has one.
     pub intents: &'a [Intent],
+    /// What is noted with it in this clone, and not offered: see [`Store::left_open`](super::Store::left_open).
+    pub kept: &'a [Intent],
     /// When, in seconds since 1970.
     pub at_secs: u64,
     /// Offers that ask nothing any more: removed, each where it still is what was seen.

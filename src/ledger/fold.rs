@@ -54,7 +54,7 @@ pub fn fold<S: Store>(
         let folded = try_fold(store, pace, request, may_ask, &mut asked);
         if asked {
             // Whoever was let through takes the wish back. If that fails, others remove it.
-            let _ = store.offer(&[], request.at_secs);
+            let _ = store.offer(&[], &[], request.at_secs);
         }
         folded
     })?
@@ -96,7 +96,8 @@ fn try_fold<S: Store>(
             Outcome::Lost { .. } if may_ask && !*asked => {
                 // Others write, and this is nothing that they could do: they let it through, as they do a landing.
                 *asked = true;
-                store.offer(&[Intent { id: pace.nonce(), base: old, payload: Vec::new() }], request.at_secs)?;
+                let wish = Intent { id: pace.nonce(), base: old, payload: Vec::new() };
+                store.offer(&[wish], &[], request.at_secs)?;
             }
             Outcome::Lost { .. } => {}
             Outcome::Locked { reason } => {

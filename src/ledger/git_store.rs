@@ -169,8 +169,9 @@ impl GitStore {
         RefUpdate { name: self.ref_name.clone(), old: old.map(|version| version.0.clone()), new: Some(new.0.clone()) }
     }
 
-    /// The update that makes this host's offer ask for `intents`; `None` where it has none and is to have none.
-    fn own_offer(&self, intents: &[Intent], at_secs: u64) -> Result<Option<RefUpdate>, Fault> {
+    /// The update that makes this host's offer ask for `intents`; `None` where it has none and is to have none. With
+    /// those `kept` is noted.
+    fn own_offer(&self, intents: &[Intent], kept: &[Intent], at_secs: u64) -> Result<Option<RefUpdate>, Fault> {
         let Some(hosts) = self.hosts.get() else { return Ok(None) };
         let marker = self.offered_file();
         let new = if intents.is_empty() {
@@ -179,10 +180,12 @@ impl GitStore {
             }
             None
         } else {
-            let offer = write_offer(&self.objects, &self.author, intents, at_secs)?;
+            let written = |intents: &[Intent]| write_offer(&self.objects, &self.author, intents, at_secs);
+            let offer = written(intents)?;
+            let noted = if kept.is_empty() { offer.clone() } else { written(&[intents, kept].concat())? };
             failpoint::reach("making an offer");
             // Before it is offered: an offer that nobody remembers would stay until somebody else removes it.
-            fs::write(&marker, &offer)
+            fs::write(&marker, &noted)
                 .map_err(|error| Fault::io(format!("cannot write {}", marker.display()), error))?;
             Some(offer)
         };
@@ -501,7 +504,7 @@ impl Store for GitStore {
         let remove =
             |offer: &Offer| RefUpdate { name: offer.ref_name.clone(), old: Some(offer.version.0.clone()), new: None };
         let mut loose: Vec<RefUpdate> = settled.iter().map(remove).collect();
-        loose.extend(self.own_offer(offering.intents, offering.at_secs)?);
+        loose.extend(self.own_offer(offering.intents, offering.kept, offering.at_secs)?);
         loose.extend(self.hosts.get().and_then(|hosts| hosts.move_landmark(old, new)));
         let updates = [self.own_update(old, new)];
         let push = |git: &Git| git.push_beside(url, &updates, false, &loose, |name| tracking_ref(&self.truth, name));
@@ -517,8 +520,8 @@ impl Store for GitStore {
         Ok(outcome)
     }
 
-    fn offer(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
-        if let (Truth::Remote { url, .. }, Some(update)) = (&self.truth, self.own_offer(intents, at_secs)?) {
+    fn offer(&self, intents: &[Intent], kept: &[Intent], at_secs: u64) -> Result<(), Fault> {
+        if let (Truth::Remote { url, .. }, Some(update)) = (&self.truth, self.own_offer(intents, kept, at_secs)?) {
             let pushed = self.git.push_beside(url, &[], false, &[update], str::to_owned);
             pushed.map_err(|error| Fault::io("pushing", error))?;
         }
@@ -526,7 +529,7 @@ impl Store for GitStore {
     }
 
     fn leave_open(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
-        self.own_offer(intents, at_secs).map(|_| ())
+        self.own_offer(intents, &[], at_secs).map(|_| ())
     }
 
     fn left_open(&self) -> Result<Option<Offer>, Fault> {

@@ -381,9 +381,10 @@ pub trait Store {
         self.publish(old, new, &[])
     }
 
-    /// Replaces this host's offer, and nothing else. That it arrives is not promised.
-    fn offer(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
-        let _ = (intents, at_secs);
+    /// Replaces this host's offer, and nothing else; `kept` is noted with it in this clone. That it arrives is not
+    /// promised.
+    fn offer(&self, intents: &[Intent], kept: &[Intent], at_secs: u64) -> Result<(), Fault> {
+        let _ = (intents, kept, at_secs);
         Ok(())
     }
 

@@ -315,9 +315,8 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             {
                 let value = match self.tried.iter().position(|(version, _)| *version == found) {
                     Some(index) => {
-                        // It got through, although its answer did not, and so did whatever was settled by it.
                         if self.request.sharing != Sharing::Alone {
-                            self.store.close()?;
+                            self.close(tip)?;
                         }
                         self.tried.swap_remove(index).1
                     }
@@ -499,7 +498,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         if !self.offered {
             (self.exposed, self.offered) = (true, true);
             self.pushes += 1;
-            self.store.offer(&self.with_earlier(own), self.pace.now_secs())?;
+            self.store.offer(&self.with_earlier(own), &self.kept(), self.pace.now_secs())?;
         }
         Ok(true)
     }
@@ -519,10 +518,29 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         Ok(intents)
     }
 
+    /// It got through, although its answer did not, and so did what was settled by it. What was offered with a later
+    /// attempt is still open; what could only arrive by itself had to do so before.
+    fn close(&self, tip: &Version) -> Result<(), Fault> {
+        let Some(Offer { at_secs, intents, .. }) = self.store.left_open()? else { return Ok(()) };
+        let mut recent = Recent::new(self.store, tip);
+        let mut open = Vec::new();
+        for intent in intents.into_iter().filter(|intent| !intent.payload.is_empty()) {
+            if recent.fate(&intent)? == Fate::Open {
+                open.push(intent);
+            }
+        }
+        if open.is_empty() { self.store.close() } else { self.store.leave_open(&open, at_secs) }
+    }
+
     /// An intent together with what this clone asked for before: one offer replaces the other.
     fn with_earlier(&self, intent: Intent) -> Vec<Intent> {
         let wanted = self.earlier.iter().filter(|intent| !intent.payload.is_empty());
         std::iter::once(intent).chain(wanted.cloned()).collect()
+    }
+
+    /// What was asked for before and can only arrive by itself: nobody is asked for it.
+    fn kept(&self) -> Vec<Intent> {
+        self.earlier.iter().filter(|intent| intent.payload.is_empty()).cloned().collect()
     }
 
     /// The request's own operation, which `version` and all before it have not applied, for others to apply.
@@ -564,7 +582,8 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             let base = old.cloned().unwrap_or_else(|| new.clone());
             intents.extend(local.iter().map(|&intent| Intent { base: base.clone(), ..intent.clone() }));
         }
-        let offering = Offering { intents: &intents, at_secs: self.pace.now_secs(), settled: &others.settled };
+        let (kept, at_secs) = (self.kept(), self.pace.now_secs());
+        let offering = Offering { intents: &intents, kept: &kept, at_secs, settled: &others.settled };
         self.store.publish_offering(old, new, &offering)
     }
 
@@ -625,7 +644,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         let (Sharing::Applies, 2, Some(base)) = (&self.request.sharing, self.pushes, base) else { return Ok(()) };
         let wish = Intent { id: self.request.operation.to_owned(), base: base.clone(), payload: Vec::new() };
         self.pushes += 1;
-        self.store.offer(&self.with_earlier(wish), self.pace.now_secs())
+        self.store.offer(&self.with_earlier(wish), &self.kept(), self.pace.now_secs())
     }
 
     /// The answer of a transaction that has nothing to write, unless an attempt that is still on its way could yet
@@ -650,7 +669,8 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             // Nobody else has to do it: it can only arrive by itself. Where it cannot be noted there is nothing better
             // to say.
             let own = Intent { id: self.request.operation.to_owned(), base: base.clone(), payload: Vec::new() };
-            let _ = self.store.leave_open(&self.with_earlier(own), self.pace.now_secs());
+            let open = [self.with_earlier(own), self.kept()].concat();
+            let _ = self.store.leave_open(&open, self.pace.now_secs());
         }
         result
     }

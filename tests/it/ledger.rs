@@ -1000,7 +1000,7 @@ fn whoever_loses_with_an_offer_does_not_send_the_whole_history() {
     let publish = |seat: &Seat<GitStore>, old: Option<&Version>, nth: u64, intents: &[Intent]| {
         let message = message("a line", &[operation(nth)], &operation(nth));
         let new = seat.write(old, &batch(&[("key", Some(&nth.to_string()))]), &message, AT_SECS).expect("written");
-        let offering = Offering { intents, at_secs: AT_SECS, settled: &[] };
+        let offering = Offering { intents, kept: &[], at_secs: AT_SECS, settled: &[] };
         (seat.ledger.publish_offering(old, &new, &offering), new)
     };
     let mut tip = None;

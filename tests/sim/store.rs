@@ -65,7 +65,7 @@ impl<'p> SimStore<'p> {
         RefUpdate { name: self.ref_name.to_owned(), old, new }
     }
 
-    fn own_offer(&self, intents: &[Intent], at_secs: u64) -> Option<RefUpdate> {
+    fn own_offer(&self, intents: &[Intent], kept: &[Intent], at_secs: u64) -> Option<RefUpdate> {
         let name = format!("{HOSTS}{}", self.process.machine.name);
         let mut offered = self.process.machine.offered.borrow_mut();
         if intents.is_empty() {
@@ -75,6 +75,7 @@ impl<'p> SimStore<'p> {
         let version = Version(crate::commits::hash(&[text.as_str()]).as_str().to_owned());
         let (new, intents) = (version.0.clone(), intents.to_vec());
         self.world().remote.borrow_mut().offers.insert(new.clone(), (at_secs, intents.clone()));
+        let intents = [&intents, kept].concat();
         *offered = Some(Offer { ref_name: name.clone(), version, at_secs, intents });
         Some(RefUpdate { name, old: None, new: Some(new) })
     }
@@ -316,7 +317,7 @@ impl Store for SimStore<'_> {
             |offer: &Offer| RefUpdate { name: offer.ref_name.clone(), old: Some(offer.version.0.clone()), new: None };
         self.world().count(if offering.intents.is_empty() { "push: alone" } else { "push: with an offer" });
         let mut loose: Vec<RefUpdate> = offering.settled.iter().map(remove).collect();
-        loose.extend(self.own_offer(offering.intents, offering.at_secs));
+        loose.extend(self.own_offer(offering.intents, offering.kept, offering.at_secs));
         let outcome = self.process.push_beside(&[self.own_update(old, new)], &loose)?;
         if outcome == Outcome::Applied {
             *self.cache().seen.borrow_mut() = Some(new.clone());
@@ -329,7 +330,7 @@ impl Store for SimStore<'_> {
 
     fn leave_open(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
         self.world().count("offer: left open");
-        self.own_offer(intents, at_secs);
+        self.own_offer(intents, &[], at_secs);
         Ok(())
     }
 
@@ -389,8 +390,8 @@ impl Store for SimStore<'_> {
         Ok(outcome)
     }
 
-    fn offer(&self, intents: &[Intent], at_secs: u64) -> Result<(), Fault> {
-        let loose: Vec<RefUpdate> = self.own_offer(intents, at_secs).into_iter().collect();
+    fn offer(&self, intents: &[Intent], kept: &[Intent], at_secs: u64) -> Result<(), Fault> {
+        let loose: Vec<RefUpdate> = self.own_offer(intents, kept, at_secs).into_iter().collect();
         self.world().count("push: an offer only");
         self.process.push_beside(&[], &loose).map(|_| ())
     }
