@@ -81,12 +81,15 @@ impl<'p> Invocation<'p> {
             }
             Ok((asked, held))
         });
+        let resumed = asked.as_ref().is_ok_and(|(asked, _)| asked.resumed);
         let Some((asked, held)) = self.told(name, asked.map(|(asked, held)| ((asked.outcome, asked.version), held)))
         else {
             return;
         };
         let mut mind = self.actor.mind.borrow_mut();
         mind.knows_board = true;
+        // What a killed process had asked for may have been undone since: as the command line does, it asks once more.
+        mind.resumed &= !(resumed && matches!(command, Command::Resume { .. }));
         for (task, fence, branch) in held {
             mind.holds.insert(task, Held { fence, branch, committed: false, submitted: false });
         }

@@ -100,11 +100,8 @@ impl Process<'_> {
             .collect()
     }
 
-    /// Asks for all heartbeats, and remembers what is shown.
+    /// Asks for all heartbeats, in the breath in which the ledger was asked for, and remembers what is shown.
     pub fn fetch_beats(&self) {
-        if self.is_cut() {
-            return;
-        }
         let mut remote = self.world.remote.borrow_mut();
         let names: Vec<String> = remote.past.keys().filter(|name| name.starts_with(BEATS)).cloned().collect();
         for name in names {
