@@ -1,4 +1,5 @@
-//! Offers as refs: `refs/scrum/hosts/<id>` points to a commit that says what one host asks of the others.
+//! Offers as refs: `refs/scrum/hosts/<id>` points to a commit that says what one host asks of the others; and the ref
+//! that keeps pushes of them small.
 //!
 //! The commit has no parent. Its message has one trailer for each intent, with the version that is its base; the
 //! payload lies beside it under the id. Guarantees: whatever anybody has put there is an offer or is left alone; no
