@@ -314,6 +314,41 @@ fn what_nobody_knew_of_is_settled_before_the_next_answer() {
 }
 
 #[test]
+fn what_may_still_arrive_is_not_forgotten_for_what_is_offered_next() {
+    let (world, clone) = world_of_tasks(RemoteKind::File).expect("a file remote can always be had");
+    let bare = world.remote().bare();
+    let [lander, late] = ["1", "2"].map(|digit| digit.repeat(32));
+    let wish = |host: &str, id: &str| {
+        let base = world.remote_ref("refs/scrum/board");
+        put_offer(&world, host, &base, &[(id, b"")], &format!("Scrum-Intent: {id} BASE"));
+        world.remote_ref(&format!("refs/scrum/hosts/{host}"))
+    };
+    wish("lander", &lander);
+    assert_eq!(claimed(&world, &clone, NOW), ["t1"]);
+    // As if a push of this clone's were still on its way, and nobody waited for it any more.
+    let note = wish("late", &late);
+    world.sandbox.git(bare, &["update-ref", "-d", "refs/scrum/hosts/late"]);
+    world.sandbox.git(&clone, &["fetch", "-q", world.remote().url(), &note]);
+    let offered = clone.join(".git/scrum/offered");
+    fs::write(&offered, &note).expect("the clone is ours");
+    // It lets the other through, for which it offers the pause; and then its own push is refused.
+    let hook = bare.join("hooks/update");
+    fs::write(&hook, "#!/bin/sh\ntest \"$1\" != refs/scrum/board\n").expect("the remote is ours");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("the hook is ours");
+    assert_eq!(world.ask_at(&clone, NOW, &["merge-train", "pause"]).error(4)["code"], "unknown-outcome");
+    fs::remove_file(&hook).expect("it was just written");
+    let intents = |repo: &Path, commit: &str| {
+        let message = world.sandbox.git(repo, &["log", "-1", "--format=%B", commit]);
+        let ids = message.lines().filter_map(|line| line.strip_prefix("Scrum-Intent: ")?.split(' ').next());
+        ids.map(str::to_owned).collect::<Vec<_>>()
+    };
+    world.sandbox.git(bare, &["update-ref", "-d", "refs/scrum/hosts/lander"]);
+    let asked = intents(bare, &host_refs(&world)[0]);
+    let noted = intents(&clone, &fs::read_to_string(&offered).expect("there is a note"));
+    assert_eq!((asked.len(), noted), (1, vec![asked[0].clone(), late]), "others are asked for the pause alone");
+}
+
+#[test]
 fn what_nobody_knew_of_for_long_is_not_done_any_more() {
     let (world, clone) = world_of_tasks(RemoteKind::File).expect("a file remote can always be had");
     let bare = world.remote().bare();
