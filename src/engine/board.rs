@@ -226,6 +226,7 @@ fn decide_together<S: Store>(
     let mut answer = None;
     let mut moves = false;
     let mut settles = false;
+    let mut postponed = false;
     for Due { operation, binding, earlier, own } in intents::in_order(operation, round) {
         // Without a board there is nothing that a "no" could be recorded on.
         let binding = binding && snapshot.is_some() && !planted::is(Bug::RefusalUnrecorded);
@@ -238,7 +239,7 @@ fn decide_together<S: Store>(
         let recorded = binding || !changes.is_empty();
         // Whoever is granted something looks it up in the version that granted it: there it has to be.
         let undoes = granted.iter().any(|fence| changes.grants.contains_key(fence));
-        if own && undoes && settles {
+        if own && settles && (undoes || postponed) {
             // Whatever else is said, what was asked here before comes first.
             break;
         }
@@ -247,6 +248,7 @@ fn decide_together<S: Store>(
             return decide_together(snapshot, &operation, also, &Round { others: &[], ..*round });
         }
         if undoes {
+            postponed |= earlier;
             continue;
         }
         if own {
@@ -389,6 +391,23 @@ mod tests {
         let (answer, published) = decided(&store, version.as_ref(), &renew, &others);
         assert!(matches!(answer, Err(Refusal::WrongState { .. })), "{answer:?}");
         assert_eq!(published, None);
+    }
+
+    #[test]
+    fn what_was_asked_before_comes_first_also_where_that_takes_two_versions() {
+        let store = MemoryClone::new(MemoryRemote::new(), "refs/scrum/board");
+        let (id, version) = (TaskId::parse("1").expect("an id"), with_task_1(&store));
+        let claim = operation(3, "b", claim_of(&id, 60));
+        let cancel = operation(4, "a", Command::Cancel { task: id.clone(), reason: None });
+        // Nobody would hear of a claim that is undone in the same version.
+        let earlier = |operation| Pending { earlier: true, ..pending(operation, version.as_ref()) };
+        let others = [earlier(&claim), earlier(&cancel)];
+        let own = operation(5, "a", Command::Renew { task: id, fence: None, lease: None });
+        let snapshot = version.clone().map(|version| Snapshot::new(&store, version));
+        let round = Round { others: &others, binding: true };
+        let decided = decide(snapshot.as_ref(), &own, &[], &round).expect("nothing is broken");
+        let Decision::Commit { operations, value, .. } = decided else { panic!("something is to be published") };
+        assert_eq!((operations, value), (vec![claim.id.as_str().to_owned()], None), "and then it is decided anew");
     }
 
     /// A machine at whose clock it is always the same time.

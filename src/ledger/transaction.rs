@@ -151,6 +151,9 @@ const LET_THROUGH_AFTER: usize = 8;
 /// For how long, in seconds, an offer is taken up by others. One that is older belongs to a host that is gone, or that
 /// is not waiting any more.
 const OFFERED_SECS: u64 = 600;
+/// For how long its own clone reckons that an offer may be taken up: the clocks of two hosts may be ten minutes wrong,
+/// either way.
+const OPEN_SECS: u64 = OFFERED_SECS + 1_200;
 
 /// Runs one transaction on `store`. `decide` is called once for every version tried (with `None` where there is no
 /// ledger yet); `recover` gives the answer when the operation is found applied in a version that this call did not
@@ -511,7 +514,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
             Sharing::Applies | Sharing::Shared(_) => self.store.left_open()?,
         };
         let Some(Offer { at_secs, mut intents, .. }) = left else { return Ok(Vec::new()) };
-        if self.pace.now_secs().saturating_sub(at_secs) > OFFERED_SECS {
+        if self.pace.now_secs().saturating_sub(at_secs) > OPEN_SECS {
             // The others would not do it any more, either.
             intents.iter_mut().for_each(|intent| intent.payload.clear());
         }

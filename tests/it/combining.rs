@@ -20,7 +20,7 @@ const NOW: &str = "2026-09-21T14:13:40Z";
 /// When an offer that asks nothing any more may be removed by others.
 const LATER: &str = "2026-09-21T14:16:00Z";
 /// When nobody takes up what the guest asked for any more.
-const LONG_AFTER: &str = "2026-09-21T14:30:00Z";
+const LONG_AFTER: &str = "2026-09-21T14:50:00Z";
 
 /// An operation of somebody who is not there.
 fn asked(nth: u64, command: Command) -> Operation {
