@@ -181,6 +181,7 @@ pub fn transact<S: Store, T, E>(
         in_doubt: None,
         clear: None,
         earlier: Vec::new(),
+        lent: Vec::new(),
         known_open: false,
         offers: Vec::new(),
         exposed: false,
@@ -240,6 +241,8 @@ struct Run<'a, S, P: ?Sized, T> {
     /// What this clone offered or left open before this request: it may still happen, and nobody waits for it any more.
     /// What has no payload is only kept from happening.
     earlier: Vec<Intent>,
+    /// What other processes of this clone wait for and this call has offered: others may have it in hand from then on.
+    lent: Vec<Intent>,
     /// Whether the operation itself is among what was offered or left open before.
     known_open: bool,
     /// What other hosts asked for when the truth was last asked.
@@ -521,8 +524,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         Ok(intents)
     }
 
-    /// It got through, although its answer did not, and so did what was settled by it. What was offered with a later
-    /// attempt is still open; what could only arrive by itself had to do so before.
+    /// Forgets what an attempt has settled whose answer was lost, and not what a later one has offered.
     fn close(&self, tip: &Version) -> Result<(), Fault> {
         let Some(Offer { at_secs, intents, .. }) = self.store.left_open()? else { return Ok(()) };
         let mut recent = Recent::new(self.store, tip);
@@ -538,7 +540,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
     /// An intent together with what this clone asked for before: one offer replaces the other.
     fn with_earlier(&self, intent: Intent) -> Vec<Intent> {
         let wanted = self.earlier.iter().filter(|intent| !intent.payload.is_empty());
-        std::iter::once(intent).chain(wanted.cloned()).collect()
+        std::iter::once(&intent).chain(wanted).chain(&self.lent).cloned().collect()
     }
 
     /// What was asked for before and can only arrive by itself: nobody is asked for it.
@@ -574,16 +576,14 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         if self.request.sharing == Sharing::Alone {
             return self.store.publish(old, new, &[]);
         }
-        let mut intents: Vec<Intent> = Vec::new();
-        if self.contended || self.pushes > 1 {
-            intents.extend(self.own_intent(old).into_iter().flat_map(|own| self.with_earlier(own)));
-        }
-        if !intents.is_empty() {
-            self.exposed = true;
-            self.offered = true;
+        let mut intents = Vec::new();
+        if let Some(own) = self.own_intent(old).filter(|_| self.contended || self.pushes > 1) {
+            (self.exposed, self.offered) = (true, true);
+            let new = local.iter().filter(|local| self.lent.iter().all(|lent| lent.id != local.id));
             // Whatever was found open is open up to here.
-            let base = old.cloned().unwrap_or_else(|| new.clone());
-            intents.extend(local.iter().map(|&intent| Intent { base: base.clone(), ..intent.clone() }));
+            let new = new.map(|&intent| Intent { base: own.base.clone(), ..intent.clone() });
+            self.lent.extend(new.collect::<Vec<_>>());
+            intents = self.with_earlier(own);
         }
         let (kept, at_secs) = (self.kept(), self.pace.now_secs());
         let offering = Offering { intents: &intents, kept: &kept, at_secs, settled: &others.settled };
