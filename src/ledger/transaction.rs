@@ -537,7 +537,7 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         if open.is_empty() { self.store.close() } else { self.store.leave_open(&open, at_secs) }
     }
 
-    /// An intent together with what this clone asked for before: one offer replaces the other.
+    /// An intent together with all that has to stay offered: one offer replaces the other.
     fn with_earlier(&self, intent: Intent) -> Vec<Intent> {
         let wanted = self.earlier.iter().filter(|intent| !intent.payload.is_empty());
         std::iter::once(&intent).chain(wanted).chain(&self.lent).cloned().collect()

@@ -1,7 +1,7 @@
 //! One push for many: what hosts offer one another, and what processes of one clone wait for.
 
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Child;
 use std::time::{Duration, Instant};
 use std::{fs, thread};
@@ -92,8 +92,27 @@ fn host_refs(world: &World) -> Vec<String> {
     listed.lines().map(str::to_owned).collect()
 }
 
+/// Takes a host's offer away and has the clone remember it as its own, which nobody waits for any more. Gives where.
+fn note_as_own(world: &World, clone: &Path, host: &str) -> PathBuf {
+    let name = format!("refs/scrum/hosts/{host}");
+    let offer = world.remote_ref(&name);
+    world.sandbox.git(world.remote().bare(), &["update-ref", "-d", &name]);
+    world.sandbox.git(clone, &["fetch", "-q", world.remote().url(), &offer]);
+    let note = clone.join(".git/scrum/offered");
+    fs::write(&note, &offer).expect("the clone is ours");
+    note
+}
+
+/// Has the remote refuse every push of the board, until the hook that is given is removed.
+fn refuse_the_board(world: &World) -> PathBuf {
+    let hook = world.remote().bare().join("hooks/update");
+    fs::write(&hook, "#!/bin/sh\ntest \"$1\" != refs/scrum/board\n").expect("the remote is ours");
+    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("the hook is ours");
+    hook
+}
+
 /// A board of five tasks, in a clone whose clock says [`NOW`].
-fn world_of_tasks(kind: RemoteKind) -> Option<(World, std::path::PathBuf)> {
+fn world_of_tasks(kind: RemoteKind) -> Option<(World, PathBuf)> {
     let world = World::new(kind)?;
     let clone = world.clone_with_board("worker");
     for id in ["t1", "t2", "t3", "t4", "t5"] {
@@ -290,9 +309,7 @@ fn what_nobody_knew_of_is_settled_before_the_next_answer() {
     put_offer(&world, "lander", &base, &[(&id, b"")], &format!("Scrum-Intent: {id} BASE"));
     assert_eq!(claimed(&world, &clone, NOW), ["t1"]);
     // It lets the other through, for which it offers the pause; and then its own push is refused.
-    let hook = bare.join("hooks/update");
-    fs::write(&hook, "#!/bin/sh\ntest \"$1\" != refs/scrum/board\n").expect("the remote is ours");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("the hook is ours");
+    let hook = refuse_the_board(&world);
     let pause = ["merge-train", "pause"];
     assert_eq!(world.ask_at(&clone, NOW, &pause).error(4)["code"], "unknown-outcome");
     fs::remove_file(&hook).expect("it was just written");
@@ -321,20 +338,14 @@ fn what_may_still_arrive_is_not_forgotten_for_what_is_offered_next() {
     let wish = |host: &str, id: &str| {
         let base = world.remote_ref("refs/scrum/board");
         put_offer(&world, host, &base, &[(id, b"")], &format!("Scrum-Intent: {id} BASE"));
-        world.remote_ref(&format!("refs/scrum/hosts/{host}"))
     };
     wish("lander", &lander);
     assert_eq!(claimed(&world, &clone, NOW), ["t1"]);
     // As if a push of this clone's were still on its way, and nobody waited for it any more.
-    let note = wish("late", &late);
-    world.sandbox.git(bare, &["update-ref", "-d", "refs/scrum/hosts/late"]);
-    world.sandbox.git(&clone, &["fetch", "-q", world.remote().url(), &note]);
-    let offered = clone.join(".git/scrum/offered");
-    fs::write(&offered, &note).expect("the clone is ours");
+    wish("late", &late);
+    let offered = note_as_own(&world, &clone, "late");
     // It lets the other through, for which it offers the pause; and then its own push is refused.
-    let hook = bare.join("hooks/update");
-    fs::write(&hook, "#!/bin/sh\ntest \"$1\" != refs/scrum/board\n").expect("the remote is ours");
-    fs::set_permissions(&hook, fs::Permissions::from_mode(0o755)).expect("the hook is ours");
+    let hook = refuse_the_board(&world);
     assert_eq!(world.ask_at(&clone, NOW, &["merge-train", "pause"]).error(4)["code"], "unknown-outcome");
     fs::remove_file(&hook).expect("it was just written");
     let intents = |repo: &Path, commit: &str| {
@@ -351,14 +362,10 @@ fn what_may_still_arrive_is_not_forgotten_for_what_is_offered_next() {
 #[test]
 fn what_nobody_knew_of_for_long_is_not_done_any_more() {
     let (world, clone) = world_of_tasks(RemoteKind::File).expect("a file remote can always be had");
-    let bare = world.remote().bare();
     let board = world.remote_ref("refs/scrum/board");
     put_intent(&world, "guest-1", &asked(1, claim_any()));
     // As if the guest's offer were this clone's, and nobody waited for it any more.
-    let offer = world.remote_ref("refs/scrum/hosts/guest-1");
-    world.sandbox.git(bare, &["update-ref", "-d", "refs/scrum/hosts/guest-1"]);
-    world.sandbox.git(&clone, &["fetch", "-q", world.remote().url(), &offer]);
-    fs::write(clone.join(".git/scrum/offered"), &offer).expect("the clone is ours");
+    note_as_own(&world, &clone, "guest-1");
     // Nothing is to be changed; but from here on nobody can have it applied on the board that it was offered for.
     assert_eq!(world.ask_at(&clone, LONG_AFTER, &["merge-train", "resume"]).data()["changed"], json!(false));
     assert_eq!((world.remote_ref("refs/scrum/board") != board, operations_of_tip(&world)), (true, 1));
