@@ -19,6 +19,7 @@ mod hosts;
 mod memory;
 mod message;
 mod objects;
+mod others;
 mod pace;
 mod place;
 mod refs;

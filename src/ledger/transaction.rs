@@ -9,10 +9,10 @@
 //! somebody else might still turn it into a yes; what somebody in this clone was told that nobody knows is settled
 //! before they are told anything else; the number of attempts is bounded.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::exchange::{Fate, Recent, SETTLED_SECS};
+use super::exchange::{Fate, Recent};
+use super::others::{OFFERED_SECS, Others};
 use super::pace::{LOCKED_ATTEMPTS_MAX, Pace, patience_ms};
 use super::{
     ATTEMPTS_MAX, Batch, Fault, Intent, Message, Offer, Offering, Outcome, Pending, RefUpdate, SEARCH_COMMITS_MAX,
@@ -144,13 +144,6 @@ const GIVES_WAY_MAX: u32 = 4;
 const TRYING: u64 = 2;
 /// How often in a row an attempt is left to others.
 const LEFT_TO_OTHERS_MAX: u32 = 4;
-/// How many operations of others one version applies at most.
-const TAKEN_ALONG_MAX: usize = 500;
-/// For how many versions the others heed somebody who asked to be let through: whoever lives has mostly got through.
-const LET_THROUGH_AFTER: usize = 8;
-/// For how long, in seconds, an offer is taken up by others. One that is older belongs to a host that is gone, or that
-/// is not waiting any more.
-const OFFERED_SECS: u64 = 600;
 /// For how long its own clone reckons that an offer may be taken up: the clocks of two hosts may be ten minutes wrong,
 /// either way.
 const OPEN_SECS: u64 = OFFERED_SECS + 1_200;
@@ -259,21 +252,6 @@ struct Doubt {
     reason: String,
     /// Whether it is this call's own, not that of an earlier process.
     own: bool,
-}
-
-/// What others wait for, as far as it concerns the next attempt.
-#[derive(Default)]
-struct Others {
-    /// Operations that nobody has applied, by id.
-    pending: Vec<Pending>,
-    /// Offers that ask nothing any more.
-    settled: Vec<Offer>,
-    /// Whether somebody who cannot be helped asks to be let through.
-    wants_through: bool,
-    /// How many hosts wait, or did a moment ago.
-    hosts: u64,
-    /// Whether something is open that this clone asked for before.
-    earlier: bool,
 }
 
 impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
@@ -426,54 +404,15 @@ impl<S: Store, P: Pace + ?Sized, T> Run<'_, S, P, T> {
         Ok(version)
     }
 
-    /// What others wait for at `version`. Processes of this clone whose operations are found applied are told so.
+    /// What others wait for at `version`.
     fn others(&self, version: Option<&Version>) -> Result<Others, Fault> {
-        let mut others = Others::default();
-        let (Some(tip), false) = (version, self.request.sharing == Sharing::Alone) else { return Ok(others) };
-        let mut recent = Recent::new(self.store, tip);
-        let mut pending: BTreeMap<String, Pending> = BTreeMap::new();
-        for waiting in self.store.waiting()? {
-            match recent.fate(&waiting.intent)? {
-                Fate::Open => drop(pending.insert(waiting.intent.id.clone(), waiting)),
-                Fate::Applied(found) => self.store.serve(&waiting.intent.id, &found),
-                Fate::Lapsed => {}
+        match version {
+            Some(tip) if self.request.sharing != Sharing::Alone => {
+                let now_secs = self.pace.now_secs();
+                Others::at(self.store, tip, self.request.operation, &self.offers, &self.earlier, now_secs)
             }
+            _ => Ok(Others::default()),
         }
-        for offer in &self.offers {
-            let age_secs = self.pace.now_secs().saturating_sub(offer.at_secs);
-            let mut open = 0;
-            for intent in offer.intents.iter().filter(|intent| intent.id != self.request.operation) {
-                if age_secs > OFFERED_SECS || recent.fate(intent)? != Fate::Open {
-                    continue;
-                }
-                open += 1;
-                if intent.payload.is_empty() {
-                    others.wants_through |= recent.since(&intent.base)?.is_some_and(|since| since <= LET_THROUGH_AFTER);
-                } else {
-                    let known = pending.entry(intent.id.clone());
-                    let new = || Pending { intent: intent.clone(), binding: true, earlier: false };
-                    known.or_insert_with(new).binding = true;
-                }
-            }
-            if open == 0 && age_secs > SETTLED_SECS {
-                others.settled.push(offer.clone());
-            } else {
-                others.hosts += 1;
-            }
-        }
-        for intent in &self.earlier {
-            // Whoever waits for it here is told what becomes of it.
-            if pending.contains_key(&intent.id) || recent.fate(intent)? != Fate::Open {
-                continue;
-            }
-            others.earlier = true;
-            if !intent.payload.is_empty() {
-                let earlier = Pending { intent: intent.clone(), binding: true, earlier: true };
-                pending.insert(intent.id.clone(), earlier);
-            }
-        }
-        others.pending = pending.into_values().take(TAKEN_ALONG_MAX).collect();
-        Ok(others)
     }
 
     /// Lets those through that asked for it, unless that was done often enough: they take this operation along.

@@ -210,8 +210,10 @@ impl Site {
         self.sandbox.git(self.remote.bare(), args)
     }
 
+    /// All refs of the server but the landmark, which is set at some publications and not at others.
     fn refs(&self) -> Vec<String> {
-        self.server(&["for-each-ref", "--format=%(refname)"]).lines().map(str::to_owned).collect()
+        let refs = self.server(&["for-each-ref", "--format=%(refname)"]);
+        refs.lines().filter(|name| !name.ends_with("/landmark")).map(str::to_owned).collect()
     }
 
     fn hook(&self, name: &str, script: &str) {
