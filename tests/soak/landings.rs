@@ -86,8 +86,8 @@ impl Step {
                 let commits = texts(&["outcome", "cancelled"]);
                 let started = texts(&["outcome", "started"]);
                 let asked = part(&["operation", "command", "start"]);
-                let asked = asked.iter().filter_map(Value::as_array).flatten().map(Run::of);
-                let runs = asked.filter(|run| started.contains(&run.commit));
+                let asked = asked.as_ref().and_then(Value::as_array).map_or(Vec::new(), |list| Run::all(list));
+                let runs = asked.into_iter().filter(|run| started.contains(&run.commit));
                 let cancelled = (!commits.is_empty()).then_some(Step::Cancelled { commits });
                 cancelled.into_iter().chain(runs.map(|run| Step::Started { run, by: by.clone() })).collect()
             }
@@ -106,15 +106,23 @@ impl Step {
 }
 
 impl Run {
-    fn of(value: &Value) -> Run {
-        let text = |key: &str| value.get(key).and_then(Value::as_str).expect("a run has it").to_owned();
-        Run {
-            commit: text("commit"),
-            tree: text("tree"),
-            base: text("base"),
-            cars: value.get("cars").map_or(Vec::new(), words),
-            ahead: value.get("ahead").and_then(Value::as_integer).map_or(0, |count| count as usize),
+    /// The runs of a list. One that is behind an earlier one has its cars, too, and they are written once.
+    fn all(list: &[Value]) -> Vec<Run> {
+        let mut runs: Vec<Run> = Vec::new();
+        for value in list {
+            let text = |key: &str| value.get(key).and_then(Value::as_str).map(str::to_owned);
+            let cars = match text("behind") {
+                Some(behind) => {
+                    let earlier = runs.iter().find(|run| run.commit == behind).expect("it is of the same list");
+                    [&earlier.cars[..], &value.get("and").map_or(Vec::new(), words)].concat()
+                }
+                None => words(value.get("cars").expect("a run has cars")),
+            };
+            let [commit, tree, base] = ["commit", "tree", "base"].map(|key| text(key).expect("a run has it"));
+            let ahead = value.get("ahead").and_then(Value::as_integer).map_or(0, |count| count as usize);
+            runs.push(Run { commit, tree, base, cars, ahead });
         }
+        runs
     }
 }
 
