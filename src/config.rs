@@ -268,6 +268,10 @@ pub struct TrainSettings {
     /// How many red verdicts of what contains a car are forgiven while one behind it, which contains it, may still
     /// clear it.
     pub tolerate: u32,
+    /// Whether a car that failed only together with others is tested alone before it is blamed.
+    pub confirm: bool,
+    /// How long a verdict is used again for the same tree; 0: for ever.
+    pub verdicts_kept: Seconds,
     /// After how many cars that failed, none landing in between, the train pauses itself; 0: never.
     pub breaker: u32,
     /// How many others have to approve of a car's commit before it is tested and lands.
@@ -306,6 +310,8 @@ impl Default for TrainSettings {
             slots: 0,
             preempt: false,
             tolerate: 0,
+            confirm: true,
+            verdicts_kept: Seconds(30 * 24 * 3600),
             breaker: 0,
             approvals: 0,
             method: Method::Merge,
@@ -389,10 +395,23 @@ impl TrainSettings {
             greedy: self.strategy == Strategy::Batch,
             relaxed: self.order != Order::Strict,
         };
-        let TrainSettings { timeout, approvals, tolerate, breaker, preempt, .. } = *self;
+        let TrainSettings { timeout, approvals, tolerate, confirm, breaker, preempt, .. } = *self;
         let gather = (self.gather, self.gather_wait);
         let sparing = (self.order == Order::FewestConflicts).then_some(self.order_wait);
-        TrainPolicy { external, timeout, window, slots, batch, approvals, tolerate, breaker, gather, preempt, sparing }
+        TrainPolicy {
+            external,
+            timeout,
+            window,
+            slots,
+            batch,
+            approvals,
+            tolerate,
+            confirm,
+            breaker,
+            gather,
+            preempt,
+            sparing,
+        }
     }
 }
 

@@ -461,6 +461,7 @@ impl Session {
             lanes: settings.train.lanes(),
             analyser: analyser_of(&settings.train),
             checks: checks_of(&settings.train),
+            verdicts_kept: settings.train.verdicts_kept,
             rework_lease: settings.train.rework,
             retries_max: settings.tasks.retries_max,
             candidate_ref,

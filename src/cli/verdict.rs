@@ -68,18 +68,24 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
         at,
         by: context.session.holder()?,
         took,
+        together: 0,
         url: None,
         output: String::new(),
         checks: Vec::new(),
     };
     if settings.required().is_empty() {
+        if let Some(name) = &args.check {
+            let what = format!("no check is called {name}: what is said counts for the whole of a candidate");
+            return Err(CliError::bad_argument(what, format!("name the checks of {target} in [train.checks]")));
+        }
         record.url = url;
     } else {
         let (name, verdict) = (named(args.check.as_ref(), &settings)?, record.verdict);
         record.checks.push(CheckVerdict { name, verdict, at, took, url });
     }
     let verdict = record.verdict;
-    let said = engine::Said { record, required: settings.required(), asked: true };
+    let kept_since = settings.kept_since(at);
+    let said = engine::Said { record, required: settings.required(), asked: true, kept_since };
     let applied = board.record_verdict(&target, said, &tested, &context.session.code)?;
     let text =
         if applied { format!("Recorded {verdict}.\n") } else { "This verdict was of no use any more.\n".to_owned() };

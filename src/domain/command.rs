@@ -361,6 +361,9 @@ pub enum Command {
         /// looks.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         check: Option<String>,
+        /// What was said of a tree before this is forgotten. Absent: nothing is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept_since: Option<Timestamp>,
     },
     /// Record what a test said.
     Verdict {
@@ -375,6 +378,9 @@ pub enum Command {
         /// Where there are several checks, those that have to pass; the record says what some of all have said.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         required: Vec<CheckName>,
+        /// What was said of a tree before this is forgotten. Absent: nothing is.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept_since: Option<Timestamp>,
     },
     /// Announce that the target is about to be moved.
     AnnounceLanding {

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use super::command::EjectCause;
 use super::holds::held_back;
 use super::lanes::{Affected, parts};
-use super::{Batch, Car, CarId, ObjectId, Priority, Run, Seconds, Timestamp, Train, Verdict};
+use super::{Batch, Car, CarId, ObjectId, Priority, Run, Seconds, Timestamp, Train, Verdict, VerdictRecord};
 use line::{Wanted, speculate};
 pub use order::pairs_to_merge;
 
@@ -47,6 +47,10 @@ pub struct Observation {
     pub candidates: BTreeMap<Vec<CarId>, Candidate>,
     /// What is known of trees, of candidates and of batches, for the check that is configured now.
     pub verdicts: BTreeMap<ObjectId, Verdict>,
+    /// Of how many cars at once it was found out that such a tree fails, where it was of several.
+    pub failed_together: BTreeMap<ObjectId, u32>,
+    /// How long the verdict of a run is waited for, by its candidate, where that differs from what is configured.
+    pub timeouts: BTreeMap<ObjectId, Seconds>,
     /// What each car affects; a car that is not here affects everything.
     pub affected: BTreeMap<CarId, Affected>,
     /// Trees of candidates, each with a tree that its cars were tested in: the two differ only where the cars affect
@@ -68,10 +72,20 @@ impl Observation {
             stale: BTreeSet::new(),
             candidates: BTreeMap::new(),
             verdicts: BTreeMap::new(),
+            failed_together: BTreeMap::new(),
+            timeouts: BTreeMap::new(),
             affected: BTreeMap::new(),
             same_as: BTreeMap::new(),
             clashes: BTreeSet::new(),
             now,
+        }
+    }
+
+    /// Notes what is known of a tree.
+    pub fn note(&mut self, tree: &ObjectId, known: &VerdictRecord) {
+        self.verdicts.insert(tree.clone(), known.verdict);
+        if known.failed_with_more_than(1) {
+            self.failed_together.insert(tree.clone(), known.together);
         }
     }
 }
@@ -128,6 +142,8 @@ pub struct TrainPolicy {
     /// How many red verdicts of what contains a car are forgiven, as long as one behind it, which contains it, may
     /// still clear it.
     pub tolerate: u32,
+    /// Whether a car that failed only together with others is tested alone before it is blamed.
+    pub confirm: bool,
     /// After how many cars that failed, none landing in between, the train is paused; 0: never.
     pub breaker: u32,
     /// How many cars are waited for before any is tested, and how long at most.
@@ -149,6 +165,7 @@ impl TrainPolicy {
         batch: BatchPolicy::SINGLE,
         approvals: 0,
         tolerate: 0,
+        confirm: true,
         breaker: 0,
         gather: (1, Seconds(0)),
         preempt: false,
@@ -163,6 +180,12 @@ impl TrainPolicy {
     /// Whether cars are tested together at all: where runs are free nothing is gained by it.
     pub fn tests_together(&self) -> bool {
         self.batch.cars_max != 1 && self.slots != 0
+    }
+
+    /// Whether what failed steps aside for those behind it, until it is known which car it was. One car by itself is
+    /// known.
+    fn may_be_overtaken(&self) -> bool {
+        self.batch.relaxed && self.batch.cars_max != 1
     }
 }
 
@@ -361,11 +384,11 @@ fn all_wait(cars: &[Car], reason: &str) -> impl Iterator<Item = Action> {
 }
 
 /// Why none of these is tested yet, if more are waited for: only before the first of them is, and unless one is most
-/// urgent.
+/// urgent or was put first.
 fn why_gather(train: &Train, cars: &[Car], now: Timestamp, policy: &TrainPolicy) -> Option<String> {
     let (least, wait) = policy.gather;
     let missing = (least as usize).checked_sub(cars.len()).filter(|missing| *missing > 0)?;
-    let begun = |car: &Car| car.tested_tree.is_some() || car.priority == Priority::P0;
+    let begun = |car: &Car| car.tested_tree.is_some() || car.priority == Priority::P0 || car.promoted > 0;
     let until = cars.iter().map(|car| car.submitted_at).min()?.plus(wait);
     let waits = train.runs.is_empty() && !cars.iter().any(begun) && now < until;
     waits.then(|| format!("{missing} more are waited for until {until}"))

@@ -447,6 +447,9 @@ pub struct VerdictRecord {
     /// How long the test took.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub took: Option<Seconds>,
+    /// How many cars it was asked about at once, where it was several: one of them may be at fault, or two together.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub together: u32,
     /// Where a person can read more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
@@ -483,6 +486,16 @@ impl VerdictRecord {
     /// Whether anything is decided.
     pub fn is_settled(&self) -> bool {
         self.verdict != Verdict::Inconclusive
+    }
+
+    /// Whether it was recorded at `since` or later: what is older is forgotten.
+    pub fn is_kept(&self, since: Option<Timestamp>) -> bool {
+        since.is_none_or(|since| self.at >= since)
+    }
+
+    /// Whether it says that a tree fails which was tested of more than `count` cars at once.
+    pub fn failed_with_more_than(&self, count: usize) -> bool {
+        self.verdict == Verdict::Fail && self.together as usize > count
     }
 
     /// What one of several checks said, unless nothing came of it.

@@ -99,7 +99,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             seen.same_as.insert(tree.clone(), tested.clone());
             let known = self.engine.read(false, |board| Ok(board.verdict(&tested)?))?;
             if let Some(known) = self.known(known) {
-                seen.verdicts.insert(tree.clone(), known);
+                seen.note(tree, &known);
             }
             return Ok(());
         }

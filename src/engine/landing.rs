@@ -89,11 +89,12 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             at: self.engine.host.now(),
             by: self.engine.who.clone(),
             took: None,
+            together: 0,
             url: None,
             output: format!("tree {tested} passed, from which this differs only in other lanes\n"),
             checks: Vec::new(),
         };
-        let said = Said { record, required: Vec::new(), asked: false };
+        let said = Said { record, required: Vec::new(), asked: false, kept_since: self.kept_since() };
         self.engine.record_verdict(&self.settings.target, said, &[], self.code).map(|_| ())
     }
 

@@ -47,6 +47,8 @@ pub struct PassSettings {
     pub analyser: Option<Analyser>,
     /// The checks that candidates have to pass; none: everything that merges may land.
     pub checks: Vec<Check>,
+    /// How long a verdict is used again for the same tree; 0: for ever.
+    pub verdicts_kept: Seconds,
     /// How long the holder of an ejected car's task has to rework it.
     pub rework_lease: Seconds,
     /// After how many failures more than this a task is given up.
@@ -81,6 +83,20 @@ impl PassSettings {
             ([Check { name: None, run, .. }], false) => serde_json::to_string(run).expect("a list of strings is JSON"),
             (_, false) => serde_json::to_string(&named).expect("lists of strings by name are JSON"),
         }
+    }
+
+    /// What was said of a tree before this is forgotten at `now`; `None`: nothing is.
+    pub fn kept_since(&self, now: Timestamp) -> Option<Timestamp> {
+        let Seconds(kept) = self.verdicts_kept;
+        (kept > 0).then(|| Timestamp::from_secs(now.as_secs().saturating_sub(kept)))
+    }
+
+    /// How long those of several checks are waited for that have to pass and have said nothing yet: the first that
+    /// takes too long decides.
+    fn timeout(&self, known: Option<&VerdictRecord>) -> Option<Seconds> {
+        let has_said = |name: &CheckName| known.is_some_and(|known| known.of_check(name).is_some());
+        let open = self.checks.iter().filter(|check| check.required);
+        open.filter(|check| check.name.as_ref().is_some_and(|name| !has_said(name))).map(|check| check.timeout).min()
     }
 
     /// The names of those that have to be passed, where checks have names.
@@ -275,6 +291,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                 next => next?,
             };
             if let Next::Stop = next {
+                self.sweep(&cars, &account)?;
                 let mut done = account.done;
                 done.extend(waits);
                 let (train, cars) = if done.is_empty() { (train, cars) } else { self.train()? };
@@ -347,9 +364,15 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                     seen.stale.insert(car.id.clone());
                 }
             }
+            for run in &train.runs {
+                let known = self.known(board.verdict(&run.tree)?);
+                if let Some(timeout) = self.settings.timeout(known.as_ref()) {
+                    seen.timeouts.insert(run.commit.clone(), timeout);
+                }
+            }
             for tree in train.batches.iter().filter_map(|batch| batch.tree.as_ref()) {
                 if let Some(known) = self.known(board.verdict(tree)?) {
-                    seen.verdicts.insert(tree.clone(), known);
+                    seen.note(tree, &known);
                 }
             }
             Ok(())
@@ -379,8 +402,13 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     }
 
     /// What a record says of the check that is configured now.
-    pub(super) fn known(&self, record: Option<VerdictRecord>) -> Option<Verdict> {
-        record.filter(|record| record.check == self.settings.check_name()).map(|record| record.verdict)
+    pub(super) fn known(&self, record: Option<VerdictRecord>) -> Option<VerdictRecord> {
+        record.filter(|record| record.check == self.settings.check_name() && record.is_kept(self.kept_since()))
+    }
+
+    /// What was said of a tree before this is forgotten.
+    pub(super) fn kept_since(&self) -> Option<Timestamp> {
+        self.settings.kept_since(self.engine.host.now())
     }
 
     /// Plans, building every candidate the plan asks for.
@@ -417,7 +445,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             let earlier = car.tested_tree.as_ref().filter(|_| planted::is(Bug::VerdictOfAnotherTree));
             let known = self.engine.read(false, |board| Ok(board.verdict(earlier.unwrap_or(tree))?))?;
             if let Some(known) = self.known(known) {
-                seen.verdicts.insert(tree.clone(), known);
+                seen.note(tree, &known);
             }
         }
         Ok(candidate)
@@ -460,7 +488,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         }
     }
 
-    /// Takes a car of the train out, and notes that, with the tests that lost their sense.
+    /// Takes a car of the train out, and notes that.
     pub(super) fn take_out(
         &self,
         car: &CarId,
@@ -471,10 +499,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     ) -> Result<(), EngineError> {
         let commit = now.car(car).map(|known| known.commit.clone());
         let window = (cause == EjectCause::Failed).then(|| self.settings.policy.window.halved(now.train));
-        let left = self.eject(car, commit, cause, reason, window)?;
+        self.eject(car, commit, cause, reason, window)?;
         account.done.push(Action::Eject { car: car.clone(), cause, reason: reason.to_owned() });
-        let moot = now.train.runs.iter().filter(|run| run.cars.iter().any(|id| left.contains(id)));
-        account.done.extend(moot.map(Action::cancel));
         Ok(())
     }
 

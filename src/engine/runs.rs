@@ -3,6 +3,7 @@
 //! Guarantees: a run that is recorded can be tested, and is asked for once, by whichever pass was first; what a test
 //! says belongs to the tree. Must not decide what is tested: the planner does.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::board::{Engine, How};
@@ -14,7 +15,8 @@ use crate::domain::board::Board;
 use crate::domain::planner::Action;
 use crate::domain::train::CheckVerdict;
 use crate::domain::{
-    Batch, Branch, Car, CarId, CheckName, Command, ObjectId, Outcome, Run, RunState, Seconds, Verdict, VerdictRecord,
+    Batch, Branch, Car, CarId, CheckName, Command, ObjectId, Outcome, Run, RunState, Seconds, Timestamp, Verdict,
+    VerdictRecord,
 };
 use crate::ledger::{Outcome as Published, RefUpdate, Store};
 use crate::record::names::branch_ref;
@@ -31,6 +33,8 @@ pub struct Said {
     pub required: Vec<CheckName>,
     /// Whether it only counts where a run is waiting for it.
     pub asked: bool,
+    /// What was said of the tree before this is forgotten.
+    pub kept_since: Option<Timestamp>,
 }
 
 impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> {
@@ -68,12 +72,12 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             return Ok(Next::Stop);
         }
         // First the branches, then the board: a run that is recorded can be tested, whatever happens in between.
-        if !branches.is_empty() && !self.offer(&branches, &start)? {
+        if !branches.is_empty() && !self.offer(&branches, &start, now.cars)? {
             return Ok(Next::Again);
         }
         let batches = batches.filter(|batches| now.train.batches != *batches).map(<[Batch]>::to_vec);
         let (target, check) = (self.settings.target.clone(), Some(self.settings.check_name()));
-        let command = Command::ChangeRuns { target, start, cancel, batches, check };
+        let command = Command::ChangeRuns { target, start, cancel, batches, check, kept_since: self.kept_since() };
         let asked = self.engine.run(command, &How::default())?;
         let Outcome::Runs { started, cancelled } = asked.outcome else {
             unreachable!("BUG: a change of runs was asked for")
@@ -100,25 +104,82 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         })
     }
 
-    /// Sets the branches of candidates. Gives whether nobody else did meanwhile.
-    fn offer(&self, branches: &[Branch], runs: &[Run]) -> Result<bool, EngineError> {
-        self.code.refresh(branches)?;
-        let mut updates = Vec::new();
+    /// Sets the branches of candidates, and removes those of cars that are gone. Gives whether nobody else did meanwhile.
+    fn offer(&self, branches: &[Branch], runs: &[Run], cars: &[Car]) -> Result<bool, EngineError> {
+        let offered = self.code.listed(&self.candidates(), true)?;
+        let mut updates = self.of_gone_cars(&offered, cars);
+        let mut again = Vec::new();
         for (branch, run) in branches.iter().zip(runs) {
-            let old = self.code.head(branch)?.map(|id| id.as_str().to_owned());
+            let name = branch_ref(branch);
+            let mut old = offered.get(&name).map(|id| id.as_str().to_owned());
             let new = Some(run.commit.as_str().to_owned());
-            if old != new {
-                updates.push(RefUpdate { name: branch_ref(branch), old, new });
+            if old == new {
+                let came_to_nothing = |car: &Car| {
+                    run.tested().contains(&car.id)
+                        && car.inconclusive > 0
+                        && car.tested_tree.as_ref() == Some(&run.tree)
+                };
+                if !cars.iter().any(came_to_nothing) {
+                    continue;
+                }
+                // What is started by a push has to see one.
+                again.push(RefUpdate { name: name.clone(), old: old.take(), new: None });
+            }
+            updates.push(RefUpdate { name, old, new });
+        }
+        for updates in [again, updates].into_iter().filter(|updates| !updates.is_empty()) {
+            match self.code.publish(&updates)? {
+                Published::Applied => self.code.applied(&updates)?,
+                Published::Lost { ref_name } => {
+                    // Where a branch is in the way, every attempt is told that somebody was faster.
+                    return match self.code.listed(&self.candidates(), true)? == offered {
+                        true => Err(in_the_way(ref_name)),
+                        false => Ok(false),
+                    };
+                }
+                other => return Err(published(other)),
             }
         }
-        if updates.is_empty() {
-            return Ok(true);
+        Ok(true)
+    }
+
+    /// Where the names of all branches of candidates begin.
+    fn candidates(&self) -> String {
+        let name = (self.settings.candidate_ref)(&self.settings.target, 0);
+        name.rsplit_once('/').map_or(String::new(), |(directory, _)| format!("{directory}/"))
+    }
+
+    /// Removes those of `offered` whose cars are not in the train any more: no pass offers one of them again.
+    fn of_gone_cars(&self, offered: &BTreeMap<String, ObjectId>, cars: &[Car]) -> Vec<RefUpdate> {
+        let is_open = |name: &str| {
+            let position = name.rsplit('/').next().and_then(|last| last.parse::<u64>().ok());
+            position.is_none_or(|position| cars.iter().any(|car| car.position == position))
+        };
+        let gone = offered.iter().filter(|(name, _)| !is_open(name));
+        gone.map(|(name, id)| RefUpdate { name: name.clone(), old: Some(id.as_str().to_owned()), new: None }).collect()
+    }
+
+    /// Removes the branches of candidates whose cars are gone, after some have gone or where this clone has offered
+    /// such.
+    pub(super) fn sweep(&self, cars: &[Car], account: &Account<'_>) -> Result<(), EngineError> {
+        if !self.settings.policy.external {
+            return Ok(());
         }
-        match self.code.publish(&updates)? {
-            Published::Applied => self.code.applied(&updates).map(|()| true).map_err(EngineError::from),
-            Published::Lost { .. } => Ok(false),
-            other => Err(published(other)),
+        let goes = |action: &Action| matches!(action, Action::Land { .. } | Action::Eject { .. });
+        let own = self.of_gone_cars(&self.code.listed(&self.candidates(), false)?, cars);
+        if own.is_empty() && !account.done.iter().any(goes) {
+            return Ok(());
         }
+        let offered = self.code.listed(&self.candidates(), true)?;
+        let gone = self.of_gone_cars(&offered, cars);
+        if !gone.is_empty() {
+            // They are in nobody's way: where it does not work now, the next pass tries again.
+            self.code.publish(&gone)?;
+        }
+        // Those that others have removed.
+        let others = own.into_iter().filter(|update| !offered.contains_key(&update.name)).collect::<Vec<_>>();
+        self.code.applied(&[gone, others].concat())?;
+        Ok(())
     }
 
     /// Runs the configured check on a candidate and records what it said.
@@ -138,7 +199,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         }
         account.tell(PassEvent::Doing(start.clone()));
         let known = self.engine.read(false, |board| Ok(board.verdict(tree)?))?;
-        let known = known.filter(|known| known.check == self.settings.check_name());
+        let known = self.known(known);
         let mut record = VerdictRecord {
             tree: tree.clone(),
             commit: commit.clone(),
@@ -147,6 +208,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             at: self.engine.host.now(),
             by: self.engine.who.clone(),
             took: None,
+            together: 0,
             url: None,
             output: String::new(),
             checks: Vec::new(),
@@ -171,7 +233,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         let verdict = record.verdict;
         // The others have candidates of their own.
         let tested = cars.get(*ahead..).unwrap_or_default();
-        let said = Said { record, required, asked: false };
+        let said = Said { record, required, asked: false, kept_since: self.kept_since() };
         self.engine.record_verdict(&self.settings.target, said, tested, self.code)?;
         account.tell(PassEvent::Checked { cars: cars.clone(), verdict });
         account.done.push(start.clone());
@@ -182,7 +244,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     pub(super) fn regroup(&self, batches: Vec<Batch>) -> Result<(), EngineError> {
         let (target, batches) = (self.settings.target.clone(), Some(batches));
         let (start, cancel) = (Vec::new(), Vec::new());
-        let command = Command::ChangeRuns { target, start, cancel, batches, check: None };
+        let command = Command::ChangeRuns { target, start, cancel, batches, check: None, kept_since: None };
         self.engine.run(command, &How::default()).map(|_| ())
     }
 
@@ -214,18 +276,29 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     }
 }
 
+/// The error that `ref_name` cannot be set and nobody has set it.
+fn in_the_way(ref_name: String) -> EngineError {
+    let parents =
+        ref_name.match_indices('/').map(|(at, _)| &ref_name[..at]).filter(|name| name.len() > "refs/heads".len());
+    let parents: Vec<&str> = parents.map(|name| name.trim_start_matches("refs/heads/")).collect();
+    EngineError::Impossible {
+        what: format!("{ref_name} cannot be set, and nobody else has set it: another branch is in the way"),
+        hint: format!("look for a branch called {}, and rename it", parents.join(" or ")),
+    }
+}
+
 impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
     /// Records a verdict on the board and, where that works, as a note on the tested commit. Gives whether it was of
     /// use.
     pub fn record_verdict(
         &self,
         target: &Branch,
-        Said { record, required, asked }: Said,
+        Said { record, required, asked, kept_since }: Said,
         cars: &[CarId],
         code: &impl Code,
     ) -> Result<bool, EngineError> {
         let (target, cars) = (target.clone(), cars.to_vec());
-        let command = Command::Verdict { target, record: record.clone(), cars, asked, required };
+        let command = Command::Verdict { target, record: record.clone(), cars, asked, required, kept_since };
         for _ in 0..NOTE_ATTEMPTS {
             let also: Vec<RefUpdate> = code.note(&record)?.into_iter().collect();
             if also.is_empty() || !code.lands_atomically() {

@@ -11,6 +11,7 @@ mod radar;
 
 pub use radar::GitRadar;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -21,7 +22,7 @@ use crate::failpoint;
 use crate::git::transfer::RefOutcome;
 use crate::git::{Cause, Git, GitError, failure};
 use crate::ledger::{
-    Author, Cache, Fault, Objects, Outcome, Place, RefUpdate, Refs, Truth, tracking_ref, transfer_fault,
+    Author, Cache, Fault, Objects, Outcome, Place, RefUpdate, Refs, Truth, TruthRefs, tracking_ref, transfer_fault,
 };
 use crate::record::names::{VERDICT_NOTES, branch_ref};
 
@@ -35,6 +36,7 @@ pub struct GitCode {
     cache: Cache,
     objects: Objects,
     truth: Truth,
+    at_truth: TruthRefs,
     same_remote: bool,
     author: Author,
     state_dir: PathBuf,
@@ -47,6 +49,7 @@ impl GitCode {
             refs: Refs::new(Rc::clone(place), git.clone()),
             cache: Cache::new(place, git.clone()),
             objects: Objects::new(Rc::clone(place)),
+            at_truth: TruthRefs::new(place, git.clone(), truth.clone()),
             git,
             truth,
             same_remote,
@@ -112,6 +115,13 @@ impl Code for GitCode {
 
     fn head(&self, branch: &Branch) -> Result<Option<ObjectId>, Fault> {
         self.read(&tracking_ref(&self.truth, &branch_ref(branch)))
+    }
+
+    fn listed(&self, prefix: &str, ask: bool) -> Result<BTreeMap<String, ObjectId>, Fault> {
+        let seen = if ask { prefix.to_owned() } else { tracking_ref(&self.truth, prefix) };
+        let listed = if ask { self.at_truth.list(prefix)? } else { self.refs.list(&seen)? };
+        let named = |(name, id): (String, String)| Ok((name.replacen(&seen, prefix, 1), parse(&id)?));
+        listed.into_iter().map(named).collect()
     }
 
     fn local_head(&self, branch: &Branch) -> Result<Option<ObjectId>, Fault> {

@@ -266,8 +266,21 @@ fn every_command_and_outcome_has_a_golden_record() {
         // Which of several records of one command it is, follows.
         let which = name.strip_prefix(word).unwrap_or_else(|| panic!("{name} is a record of {word}"));
         assert!(
-            ["", "-least", "-batched", "-more", "-stepped", "-checked", "-grouped", "-single", "-stacked", "-refused"]
-                .contains(&which),
+            [
+                "",
+                "-least",
+                "-batched",
+                "-more",
+                "-stepped",
+                "-checked",
+                "-grouped",
+                "-single",
+                "-stacked",
+                "-refused",
+                "-kept",
+                "-together",
+            ]
+            .contains(&which),
             "{name}"
         );
         let text = records_of_operation(&recorded(command.clone(), outcome.clone())).remove("operations-0000");

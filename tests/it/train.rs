@@ -223,7 +223,7 @@ fn a_batch_that_fails_is_halved() {
     type Red<'a> = &'a dyn Fn(&[&str]) -> bool;
     let stories: [(&str, Red<'_>, &str, &[&str]); 6] = [
         ("A", &|files| files.contains(&"A"), "", &["A"]),
-        ("A B", &|files| files.contains(&"B"), "A", &["A B", "A"]),
+        ("A B", &|files| files.contains(&"B"), "A", &["A B", "A", "A B"]),
         ("A B C D", &|_| false, "A B C D", &["A B C D"]),
         ("A B C D", &|files| files.contains(&"C"), "A B D", &["A B C D", "A B", "A B C", "A B D"]),
         ("A B C D", &both, "A B D", &["A B C D", "A B", "A B C", "A B D"]),
@@ -236,6 +236,113 @@ fn a_batch_that_fails_is_halved() {
         yard.settle(red);
         yard.end(landed, tested, 0);
     }
+}
+
+/// Scenario S17: the first test of a batch fails for no reason.
+#[test]
+fn nobody_leaves_for_what_a_test_said_once_of_many() {
+    for (settings, landed, tested) in [
+        ("", "A B C D", &["A B C D", "A B", "A B C", "A B C D"][..]),
+        ("confirm = false\n", "A B C", &["A B C D", "A B", "A B C"]),
+    ] {
+        let mut yard = Yard::new(&format!("strategy = \"batch\"\n{settings}"));
+        yard.submit("A B C D");
+        yard.tick();
+        assert_eq!(yard.hear("fail", "A B C D"), [""; 0]);
+        yard.settle(|_| false);
+        yard.end(landed, tested, 0);
+    }
+}
+
+#[test]
+fn the_very_commit_that_failed_is_tested_again_when_it_is_submitted_again() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    yard.tick();
+    assert_eq!(yard.hear("fail", "A"), ["eject A"]);
+    yard.world.ok(&yard.clone, &["submit", "--branch", "A"]);
+    yard.tick();
+    assert_eq!(yard.hear("pass", "A"), ["land A"]);
+    yard.end("A", &["A", "A"], 0);
+}
+
+#[test]
+fn what_was_said_too_long_ago_is_forgotten() {
+    let mut yard = Yard::new("verdicts_kept = \"1s\"\n");
+    yard.submit("A");
+    yard.tick();
+    yard.say("pass", "A");
+    let now = || std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later").as_secs();
+    let said = now();
+    while now() <= said + 1 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    yard.tick();
+    assert_eq!(yard.started, ["A", "A"]);
+    assert_eq!(yard.hear("pass", "A"), ["land A"]);
+}
+
+/// Whoever is tested by itself keeps the order of the queue: who waits to be judged is not passed by.
+#[test]
+fn with_one_car_a_batch_nobody_lands_ahead_of_what_waits_to_be_judged() {
+    let mut yard = Yard::new("batch = 1\n");
+    yard.submit("A B C");
+    yard.tick();
+    assert_eq!(yard.hear("fail", "A B"), [""; 0]);
+    assert_eq!(yard.hear("pass", "A C"), [""; 0]);
+    assert_eq!(yard.hear("pass", "A"), ["land A", "eject B", "land C"]);
+    yard.end("A C", &["A", "A B", "A B C", "A C"], 1);
+}
+
+#[test]
+fn tests_that_come_to_nothing_are_counted_for_one_candidate() {
+    let mut yard = Yard::new("batch = 1\n");
+    yard.submit("A B");
+    yard.tick();
+    for _ in 0..3 {
+        yard.hear("inconclusive", "A B");
+    }
+    assert_eq!(yard.hear("fail", "A"), ["eject A"], "nothing is known of B without A");
+    assert_eq!(yard.hear("pass", "B"), ["land B"]);
+}
+
+#[test]
+fn branches_of_candidates_go_with_their_cars() {
+    let mut yard = Yard::new("");
+    yard.submit("A B");
+    yard.tick();
+    let refs = |yard: &Yard| {
+        let bare = yard.world.remote().bare();
+        yard.world.sandbox.git(bare, &["for-each-ref", "--format=%(refname)", "refs/heads/scrum"])
+    };
+    assert_eq!(refs(&yard).lines().count(), 2);
+    yard.say("fail", "A B");
+    assert_eq!(yard.hear("pass", "A"), ["land A", "eject B"]);
+    assert_eq!(refs(&yard), "");
+}
+
+#[test]
+fn a_branch_in_the_way_of_candidates_is_named() {
+    let yard = Yard::new("");
+    yard.submit("A");
+    yard.world.sandbox.git(yard.world.remote().bare(), &["branch", "scrum", "main"]);
+    let error = yard.world.ask(&yard.clone, &["merge-train"]).error(1);
+    let said = error.to_string();
+    assert!(said.contains("another branch is in the way") && said.contains("called scrum"), "{said}");
+}
+
+#[test]
+fn a_test_that_came_to_nothing_is_asked_for_by_another_push() {
+    let mut yard = Yard::new("");
+    let bare = yard.world.remote().bare().to_owned();
+    yard.world.sandbox.git(&bare, &["config", "core.logAllRefUpdates", "always"]);
+    write_hook(&bare.join("hooks/post-receive"), "#!/bin/sh\ncat >>pushed\n");
+    yard.submit("A");
+    yard.tick();
+    yard.hear("inconclusive", "A");
+    let pushed = std::fs::read_to_string(bare.join("pushed")).expect("it is noted");
+    let of_candidate = pushed.lines().filter(|line| line.ends_with("refs/heads/scrum/train/main/1")).count();
+    assert_eq!(of_candidate, 3, "set, removed, and set again: {pushed}");
 }
 
 #[test]

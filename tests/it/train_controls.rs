@@ -234,6 +234,7 @@ fn what_needs_a_car_leaves_with_it() {
     yard.tick();
     assert_eq!(eject(&mut yard, "A"), ["A", "B", "C"]);
     assert_eq!(tell(&yard, &["merge-train", "status"])["cars"], serde_json::json!([]));
+    yard.tick();
     yard.end("", &["A"], 1);
 }
 
@@ -257,10 +258,23 @@ fn what_was_taken_out_and_is_submitted_again_is_tested_anew_and_lands() {
     yard.submit("A");
     yard.tick();
     eject(&mut yard, "A");
+    yard.tick();
     tell(&yard, &["submit", "--branch", "A"]);
     yard.tick();
     yard.settle(|_| false);
     yard.end("A", &["A", "A"], 1);
+}
+
+#[test]
+fn what_was_taken_out_and_is_submitted_again_at_once_goes_on() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    yard.tick();
+    eject(&mut yard, "A");
+    tell(&yard, &["submit", "--branch", "A"]);
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("A", &["A"], 0);
 }
 
 #[test]

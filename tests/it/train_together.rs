@@ -114,20 +114,31 @@ fn more_than_the_window_holds_run_and_land_all_the_same() {
 }
 
 #[test]
-fn who_is_submitted_together_waits_for_those_that_are_missing() {
+fn a_new_commit_of_one_lands_with_the_others_all_the_same() {
     let mut yard = Yard::new("");
     submit_together(&yard, "A B");
-    // B goes on by itself: what was submitted with A is not there any more.
+    yard.tick();
     yard.push("B", "B2", "B2");
     yard.world.ok(&yard.clone, &["submit", "--branch", "B"]);
-    let pass = yard.tick();
-    assert_eq!(yard.started, ["B2"]);
-    assert!(reason(&pass, "A").contains("B, with which it lands together, has not been submitted with it"), "{pass:#}");
-    yard.in_test.clear();
-    yard.started.clear();
-    yard.world.ok(&yard.clone, &["submit", "--together", "--branch", "A", "--branch", "B"]);
     yard.tick();
-    assert_eq!(yard.hear("pass", "A B2"), ["land A B"]);
+    yard.settle(|files| files.contains(&"B2"));
+    yard.end("", &["A B", "A B2"], 1);
+}
+
+#[test]
+fn a_new_commit_keeps_what_was_wished_for_the_car() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    yard.push("B", "B", "B");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "B", "--after", "A", "--priority", "p0"]);
+    yard.push("B", "B2", "B2");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "B"]);
+    let car = yard.world.ok(&yard.clone, &["show", "B"])["car"].clone();
+    assert_eq!((&car["priority"], &car["after"]), (&"p0".into(), &serde_json::json!(["A"])));
+    yard.tick();
+    assert_eq!(yard.started, ["A", "A B2"]);
+    assert_eq!(yard.hear("fail", "A"), ["eject A"]);
+    assert_eq!(yard.landed(), [""; 0], "it leaves with what it needs");
 }
 
 #[test]
@@ -138,7 +149,7 @@ fn a_batch_is_not_halved_between_those_that_land_together() {
     yard.tick();
     assert_eq!(yard.hear("fail", "A B C D"), [""; 0]);
     yard.settle(|files| files.contains(&"C"));
-    yard.end("A", &["A B C D", "A"], 0);
+    yard.end("A", &["A B C D", "A", "A B C D"], 0);
 }
 
 #[test]

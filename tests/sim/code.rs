@@ -1,6 +1,6 @@
 //! The code as one clone sees it, and the checks that run on it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use git_scrum::domain::planner::{Candidate, Method};
@@ -33,6 +33,12 @@ impl Code for SimCode<'_> {
 
     fn head(&self, branch: &Branch) -> Result<Option<ObjectId>, Fault> {
         Ok(self.tracked(&branch_ref(branch)))
+    }
+
+    fn listed(&self, prefix: &str, ask: bool) -> Result<BTreeMap<String, ObjectId>, Fault> {
+        let all = if ask { self.0.list_refs(prefix)? } else { self.0.machine.tracking.borrow().clone() };
+        let under = all.into_iter().filter(|(name, _)| name.starts_with(prefix));
+        Ok(under.map(|(name, id)| (name, ObjectId::parse(&id).expect("an object id"))).collect())
     }
 
     fn local_head(&self, branch: &Branch) -> Result<Option<ObjectId>, Fault> {

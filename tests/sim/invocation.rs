@@ -397,6 +397,7 @@ impl<'p> Invocation<'p> {
                 required: true,
                 timeout: Seconds(VERDICT_SECS),
             }],
+            verdicts_kept: Seconds(0),
             rework_lease: Seconds(plan.lease_secs),
             retries_max: 2,
             candidate_ref,
@@ -427,6 +428,7 @@ impl<'p> Invocation<'p> {
                 Some(1) => Verdict::Fail,
                 _ => Verdict::Inconclusive,
             };
+            let tested = run.tested().to_vec();
             let record = VerdictRecord {
                 tree: run.tree,
                 commit: run.commit,
@@ -435,14 +437,19 @@ impl<'p> Invocation<'p> {
                 at: self.process.now(),
                 by: self.actor.name.clone(),
                 took: None,
+                together: 0,
                 url: None,
                 output: String::new(),
                 checks: Vec::new(),
             };
             let store = SimStore::board(self.process);
             let engine = Engine::new(&store, self.process, &NoJournal, self.actor.name.clone(), Seconds(5));
-            let recorded =
-                engine.record_verdict(&target(), Said { record, required: Vec::new(), asked: true }, &run.cars, &code);
+            let recorded = engine.record_verdict(
+                &target(),
+                Said { record, required: Vec::new(), asked: true, kept_since: None },
+                &tested,
+                &code,
+            );
             world.count(&format!("verdict: {}", word(recorded.as_ref().err())));
             if let Err(error) = recorded {
                 self.judge_error(&error);

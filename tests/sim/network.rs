@@ -1,6 +1,8 @@
 //! The way to the server and back, where everything that can go wrong does: every push of a ledger or of the code, and
 //! every fetch, goes through here.
 
+use std::collections::BTreeMap;
+
 use git_scrum::ledger::{Fault, Offer, Outcome, RefUpdate, Version};
 
 use crate::process::Process;
@@ -180,6 +182,17 @@ impl Process<'_> {
             };
         }
         Ok(())
+    }
+
+    /// The refs whose names begin with `prefix`, as the server has them.
+    pub fn list_refs(&self, prefix: &str) -> Result<BTreeMap<String, String>, Fault> {
+        self.step(|| format!("lists {prefix}"));
+        if self.is_cut() || self.world.strikes(Trouble::NetworkInFetch) {
+            return Err(self.unreachable());
+        }
+        let remote = self.world.remote.borrow();
+        let under = remote.refs.iter().filter(|(name, _)| name.starts_with(prefix));
+        Ok(under.map(|(name, value)| (name.clone(), value.clone())).collect())
     }
 
     /// Whether this machine does not reach the server.

@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use super::batches::{self, Odds, Urgency};
 use super::{Action, Candidate, INCONCLUSIVE_MAX, Observation, TrainPolicy, in_order};
 use crate::domain::command::EjectCause;
-use crate::domain::{Batch, Car, CarId, ObjectId, Run, Train, Verdict};
+use crate::domain::{Batch, Car, CarId, ObjectId, Run, Seconds, Train, Verdict};
 
 /// The candidate without which there is nothing more to say, and all with fewer cars from the first on.
 pub(super) struct Wanted(pub(super) Vec<CarId>);
@@ -188,7 +188,7 @@ impl<'a> Speculation<'a> {
                 Standing::StepAside(reason) | Standing::Failed(reason) => {
                     found.wait(&batch.cars, &reason);
                     // What it needs may stand behind it, and must not wait for it in turn.
-                    overtakes_nobody &= self.policy.batch.relaxed || needed.is_some();
+                    overtakes_nobody &= self.policy.may_be_overtaken() || needed.is_some();
                     continue;
                 }
                 Standing::Passed(tested) if found.decided() == found.stem.len() && overtakes_nobody => {
@@ -289,7 +289,7 @@ impl<'a> Speculation<'a> {
             if stays {
                 cars.extend(behind.cars.iter().cloned());
             } else {
-                overtakes_nobody &= self.policy.batch.relaxed;
+                overtakes_nobody &= self.policy.may_be_overtaken();
             }
         }
         Ok(false)
@@ -315,6 +315,27 @@ impl<'a> Speculation<'a> {
                 Look::Regrouped
             }
         }
+    }
+
+    /// Whether all that is known against a car is that it failed with others, which were undecided then.
+    fn is_unconfirmed(&self, batch: &Batch, tree: Option<&ObjectId>) -> bool {
+        let of = tree.and_then(|tree| self.seen.failed_together.get(tree)).copied().unwrap_or(0);
+        self.policy.confirm && of as usize > batch.cars.len() && !self.is_several(batch)
+    }
+
+    /// How long the verdict of a run is waited for.
+    fn timeout(&self, run: &Run) -> Seconds {
+        self.seen.timeouts.get(&run.commit).copied().unwrap_or(self.policy.timeout)
+    }
+
+    fn is_overdue(&self, run: &Run) -> bool {
+        self.seen.now > run.started_at.plus(self.timeout(run))
+    }
+
+    /// Whether a test of one of these cars is under way that may still say something.
+    fn is_in_test(&self, cars: &[CarId]) -> bool {
+        let about = |run: &Run| run.tested().iter().any(|id| cars.contains(id));
+        self.train.runs.iter().any(|run| about(run) && !self.is_overdue(run))
     }
 
     /// Whether some cars of a batch may land without the others.
@@ -344,13 +365,13 @@ impl<'a> Speculation<'a> {
             let run = self.train.runs.iter().find(|run| Some(&run.tree) == batch.tree.as_ref() && run.ahead == 0);
             match batch.tree.as_ref().and_then(|tree| self.seen.verdicts.get(tree)) {
                 Some(Verdict::Pass) => passed.push((index, batch.cars.len())),
-                Some(Verdict::Fail) => {
+                Some(Verdict::Fail) if !self.is_unconfirmed(batch, batch.tree.as_ref()) => {
                     let tree = batch.tree.as_ref().map_or("", ObjectId::as_str);
                     let reason = format!("its check failed on the tree {tree}");
                     return Ok(Some(self.fail(index, EjectCause::Failed, reason)));
                 }
                 _ => match run.filter(|_| self.policy.external) {
-                    Some(run) if self.seen.now <= run.started_at.plus(self.policy.timeout) => {
+                    Some(run) if !self.is_overdue(run) => {
                         found.wait(&batch.cars.clone(), &format!("{} is being tested", run.commit));
                         found.in_test.push(run.commit.clone());
                     }
@@ -507,11 +528,7 @@ impl<'a> Speculation<'a> {
                 Candidate::Conflict { paths } => {
                     let (it, paths) = (it(nth), paths.join(", "));
                     let ahead = &cars[..stem.len() + nth];
-                    let other = match conflicting(id, ahead, seen)? {
-                        Some(other) => other.to_string(),
-                        None if ahead.is_empty() => train.target.to_string(),
-                        None => named(ahead),
-                    };
+                    let other = conflicting(id, ahead, train, seen)?;
                     let reason = format!("{it} conflicts with {other} in {paths}");
                     return Ok(match stem {
                         [] => Standing::Fail(EjectCause::Conflict, reason),
@@ -530,16 +547,21 @@ impl<'a> Speculation<'a> {
         let same_as = seen.same_as.get(&tested.tree);
         let same = |run: &&Run| run.commit == tested.commit || run.tree == tested.tree || Some(&run.tree) == same_as;
         let run = train.runs.iter().find(same).filter(|_| self.policy.external);
-        let inconclusive = batch.cars.iter().map(|id| self.car(id).inconclusive).min().unwrap_or(0);
+        let of_this = |car: &&Car| car.tested_tree.as_ref() == Some(&tested.tree);
+        let counts = batch.cars.iter().map(|id| Some(self.car(id)).filter(of_this).map_or(0, |car| car.inconclusive));
+        let inconclusive = counts.min().unwrap_or(0);
+        let unconfirmed = stem.is_empty() && self.is_unconfirmed(batch, Some(&tested.tree));
         Ok(match (seen.verdicts.get(&tested.tree), run) {
             (Some(Verdict::Pass), _) => Standing::Passed(tested),
-            (Some(Verdict::Fail), _) => against(EjectCause::Failed, format!("its check failed on {}", tested.commit)),
+            (Some(Verdict::Fail), _) if !unconfirmed => {
+                against(EjectCause::Failed, format!("its check failed on {}", tested.commit))
+            }
             _ if inconclusive >= INCONCLUSIVE_MAX => {
                 against(EjectCause::NoVerdict, format!("its check gave no verdict {inconclusive} times"))
             }
             // Behind others it is given the time that they take.
-            (_, Some(run)) if stem.is_empty() && seen.now > run.started_at.plus(self.policy.timeout) => {
-                let (commit, timeout) = (&tested.commit, self.policy.timeout);
+            (_, Some(run)) if self.is_overdue(run) && !self.is_in_test(stem) => {
+                let (commit, timeout) = (&tested.commit, self.timeout(run));
                 against(EjectCause::NoVerdict, format!("there was no verdict on {commit} within {timeout}"))
             }
             (_, Some(run)) => Standing::InTest(Tested { commit: run.commit.clone(), ..tested }),
@@ -572,18 +594,21 @@ fn land(all: &Speculation<'_>, found: &Found) -> Vec<Action> {
     actions
 }
 
-/// The car of `stem` that `car` conflicts with, where one alone is enough for that.
-fn conflicting<'s>(car: &CarId, stem: &'s [CarId], seen: &Observation) -> Result<Option<&'s CarId>, Wanted> {
+/// What `car` conflicts with, in words: the target, or the car of `stem` that alone is enough for that, or all of them.
+fn conflicting(car: &CarId, stem: &[CarId], train: &Train, seen: &Observation) -> Result<String, Wanted> {
+    if let Candidate::Conflict { .. } = built(seen, std::slice::from_ref(car))? {
+        return Ok(train.target.to_string());
+    }
     for other in stem {
         let (alone, both) = (vec![other.clone()], vec![other.clone(), car.clone()]);
         // One that does not merge by itself needs others that are ahead of it.
         if let Candidate::Clean { .. } = built(seen, &alone)?
             && let Candidate::Conflict { .. } = built(seen, &both)?
         {
-            return Ok(Some(other));
+            return Ok(other.to_string());
         }
     }
-    Ok(None)
+    Ok(named(stem))
 }
 
 fn built<'o>(seen: &'o Observation, cars: &[CarId]) -> Result<&'o Candidate, Wanted> {

@@ -1,17 +1,18 @@
-//! Submitting, ejecting, testing and landing cars.
+//! Submitting, ejecting and landing cars.
 
 use std::collections::BTreeSet;
 
 use super::controls::before_all;
+use super::runs::{drop_runs, leave_batch};
 use super::{Ruling, become_state, claim_of, close, counters, kept_reason, own_claim};
 use crate::domain::board::{Board, Draft};
 use crate::domain::claim::{Fence, Grant, Lease};
 use crate::domain::command::EjectCause;
 use crate::domain::holds::why_held;
-use crate::domain::train::{Approval, CHECKS_MAX, CarTask, CheckVerdict, Landing, OUTPUT_BYTES_MAX, Run};
+use crate::domain::train::{Approval, CarTask, Landing, Run};
 use crate::domain::{
-    Batch, Branch, Car, CarId, CarState, Command, ObjectId, Operation, Outcome, Priority, Refusal, Seconds, Stop, Task,
-    TaskId, TaskState, Train, Verdict, VerdictRecord,
+    Branch, Car, CarId, CarState, Command, ObjectId, Operation, Outcome, Priority, Refusal, Seconds, Stop, Task,
+    TaskId, TaskState, Train, Verdict,
 };
 use crate::planted::{self, Bug};
 
@@ -25,6 +26,7 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         unreachable!("BUG: only a submission is decided here")
     };
     let known = draft.car(target, id)?;
+    let earlier = known.clone().filter(|car| car.state.is_open());
     if let Some(landed) = known.iter().find(|car| car.state == CarState::Landed && car.commit == *commit) {
         return Err(Stop::Refused(Refusal::AlreadyLanded { car: id.clone(), commit: landed.commit.clone() }));
     }
@@ -36,24 +38,24 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         for_task = Some((task, claim));
     }
     let car_task = for_task.as_ref().map(|(task, claim)| CarTask::from((&task.summary.id, claim.fence)));
-    if let Some(open) =
-        known.as_ref().filter(|car| car.state.is_open() && car.commit == *commit && car.task == car_task)
-    {
-        check_together(id, together)?;
+    check_together(id, together)?;
+    if let Some(open) = earlier.as_ref().filter(|car| car.commit == *commit && car.task == car_task) {
         return submit_again(draft, open.clone(), (*priority, *single), (after, together));
     }
     check_name(draft, target, known.as_ref(), car_task.as_ref())?;
-    check_together(id, together)?;
-    let still_open = open_cars_before(draft, target, id, after)?;
+    // A new commit is the same change, mended: what was wished for it holds.
+    let (after, together) = wished(earlier.as_ref(), after, together);
+    let still_open = open_cars_before(draft, target, id, &after, &together)?;
     not_landing(draft, target, id)?;
+    if let Some(failed) = known.as_ref().filter(|car| car.state == CarState::Ejected && car.commit == *commit) {
+        forget_failure(draft, failed)?;
+    }
     let mut train = draft.train(target)?.unwrap_or_else(|| Train::new(target.clone()));
     let position = train.next_position;
     train.next_position += 1;
     // Who approved of this very commit need not do so again, unless it is they who submit it now.
     let still_counts = |approval: &Approval| approval.commit == *commit && approval.by != operation.by;
     let approvals = known.into_iter().flat_map(|car| car.approvals).filter(still_counts).collect();
-    // A test of what was submitted before says nothing of this commit.
-    drop_runs(draft, &mut train, |run| run.cars.contains(id))?;
     leave_batch(&mut train, id);
     draft.put_train(train);
     draft.put_car(Car {
@@ -63,12 +65,15 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         branch: branch.clone(),
         commit: commit.clone(),
         title: kept_reason(title).chars().take(200).collect(),
-        priority: urgency.unwrap_or(Priority::default()),
+        priority: urgency.or(earlier.as_ref().map(|car| car.priority)).unwrap_or_default(),
         position,
-        promoted: if *first { before_all(&draft.open_cars(target)?) } else { 0 },
+        promoted: match &earlier {
+            _ if *first => before_all(&draft.open_cars(target)?),
+            earlier => earlier.as_ref().map_or(0, |car| car.promoted),
+        },
         after: still_open,
-        together: together.clone(),
-        single: single.unwrap_or(false),
+        together,
+        single: single.or(earlier.as_ref().map(|car| car.single)).unwrap_or(false),
         state: CarState::Queued,
         reason: None,
         approvals,
@@ -88,6 +93,26 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
         }
     }
     Ok(Outcome::Submitted { car: id.clone(), position, again: false })
+}
+
+/// What a car goes after, and with: as is said now, or else as was said before.
+fn wished(earlier: Option<&Car>, after: &[CarId], together: &[CarId]) -> (Vec<CarId>, Vec<CarId>) {
+    let or_earlier = |now: &[CarId], before: fn(&Car) -> &Vec<CarId>| match now {
+        [] => earlier.map_or(Vec::new(), |car| before(car).clone()),
+        now => now.to_vec(),
+    };
+    (or_earlier(after, |car| &car.after), or_earlier(together, |car| &car.together))
+}
+
+/// Who submits the very commit that failed wants to have it tested once more: what failed may have been the test.
+fn forget_failure<B: Board>(draft: &mut Draft<'_, B>, failed: &Car) -> Result<(), Stop<B::Fault>> {
+    let Some(tree) = &failed.tested_tree else { return Ok(()) };
+    if let Some(mut record) = draft.verdict(tree)?.filter(|record| record.verdict == Verdict::Fail) {
+        record.verdict = Verdict::Inconclusive;
+        record.checks.clear();
+        draft.put_verdict(record);
+    }
+    Ok(())
 }
 
 /// A task has one car, and a car in the train is not replaced by one of somebody else's that has its name.
@@ -124,20 +149,18 @@ fn submit_again<B: Board>(
     (priority, single): (Option<Priority>, Option<bool>),
     (after, together): (&[CarId], &[CarId]),
 ) -> Ruling<B::Fault> {
-    let together = if together.is_empty() { car.together.clone() } else { together.to_vec() };
-    let wished =
-        if after.is_empty() { car.after.clone() } else { open_cars_before(draft, &car.target, &car.id, after)? };
+    let (after, together) = wished(Some(&car), after, together);
+    let after = open_cars_before(draft, &car.target, &car.id, &after, &together)?;
     let (priority, single) = (priority.unwrap_or(car.priority), single.unwrap_or(car.single));
     let outcome = Outcome::Submitted { car: car.id.clone(), position: car.position, again: true };
-    if (priority, single, &wished, &together) != (car.priority, car.single, &car.after, &car.together) {
+    if (priority, single, &after, &together) != (car.priority, car.single, &car.after, &car.together) {
         not_landing(draft, &car.target, &car.id)?;
         if let Some(mut train) = draft.train(&car.target)? {
             leave_batch(&mut train, &car.id);
             draft.put_train(train);
         }
         (car.priority, car.single) = (priority, single);
-        car.after = wished;
-        car.together = together;
+        (car.after, car.together) = (after, together);
         draft.put_car(car);
     }
     Ok(outcome)
@@ -161,8 +184,9 @@ fn open_cars_before<B: Board>(
     target: &Branch,
     id: &CarId,
     after: &[CarId],
+    together: &[CarId],
 ) -> Result<Vec<CarId>, Stop<B::Fault>> {
-    check_after(draft, target, id, after)?;
+    check_after(draft, target, id, after, together)?;
     let mut still_open = Vec::new();
     for first in after {
         if draft.car(target, first)?.is_some_and(|car| car.state.is_open()) {
@@ -172,19 +196,28 @@ fn open_cars_before<B: Board>(
     Ok(still_open)
 }
 
-/// Cars that must land first have to be on their way or landed, and must not wait for this one.
+/// Cars that must land first have to be on their way or landed, and must not wait for this one, nor for one that lands
+/// together with it.
 fn check_after<B: Board>(
     draft: &Draft<'_, B>,
     target: &Branch,
     id: &CarId,
     after: &[CarId],
+    together: &[CarId],
 ) -> Result<(), Stop<B::Fault>> {
     if after.len() > AFTER_MAX {
         let what = "cars that must land first";
         return Err(Stop::Refused(Refusal::TooLarge { what, size: after.len(), size_max: AFTER_MAX }));
     }
-    let mut looked_at = BTreeSet::new();
+    let open_car = |id: &CarId| Ok::<_, Stop<B::Fault>>(draft.car(target, id)?.filter(|car| car.state.is_open()));
+    let others: Vec<&CarId> = together.iter().filter(|other| *other != id).collect();
     let mut open: Vec<CarId> = after.to_vec();
+    for other in &others {
+        open.extend(open_car(other)?.map_or(Vec::new(), |car| car.after));
+    }
+    // Those of a group may go after each other: they land as one.
+    open.retain(|first| !others.contains(&first) || after.contains(first));
+    let mut looked_at = BTreeSet::new();
     while let Some(next) = open.pop() {
         if next == *id {
             return Err(Stop::Refused(Refusal::BadText { what: "order", rule: "cars must not wait for each other" }));
@@ -214,7 +247,7 @@ pub(super) fn eject<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -
     let rework = Rework { operation, lease: Some(*lease), retries_max: *retries_max };
     let mut left = Vec::new();
     leave(draft, car, *cause, reason, &rework, &mut left)?;
-    if *cause == EjectCause::Failed
+    if matches!(cause, EjectCause::Failed | EjectCause::NoVerdict)
         && let Some(mut train) = draft.train(target)?
     {
         train.window = window.or(train.window);
@@ -255,7 +288,7 @@ fn leave<B: Board>(
     let task = car.task.clone();
     draft.put_car(car);
     if let Some(mut train) = draft.train(&target)? {
-        drop_runs(draft, &mut train, |run| run.cars.contains(&id))?;
+        // Its runs are left to the next pass: what is behind it may make the same tree without it.
         leave_batch(&mut train, &id);
         train.tally = train.tally.with(0, usize::from(cause == EjectCause::Failed));
         draft.put_train(train);
@@ -333,141 +366,6 @@ pub(super) fn withdraw_task<B: Board>(
         }
     }
     Ok(())
-}
-
-pub(super) fn start_run<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, run: &Run) -> Ruling<B::Fault> {
-    let mut train = known_train(draft, target)?;
-    let changed = begin_run(draft, &mut train, run)?;
-    if changed {
-        draft.put_train(train);
-    }
-    Ok(Outcome::Train { changed })
-}
-
-pub(super) fn change_runs<B: Board>(draft: &mut Draft<'_, B>, command: &Command) -> Ruling<B::Fault> {
-    let Command::ChangeRuns { target, start, cancel, batches, check } = command else {
-        unreachable!("BUG: only a change of runs is decided here")
-    };
-    let mut train = known_train(draft, target)?;
-    let waited_for = |commit: &&ObjectId| train.runs.iter().any(|run| run.commit == **commit);
-    let cancelled: Vec<ObjectId> = cancel.iter().filter(waited_for).cloned().collect();
-    drop_runs(draft, &mut train, |run| cancelled.contains(&run.commit))?;
-    let mut started = Vec::new();
-    for run in start {
-        // Since it was planned another pass may have asked for it, and the answer may be there.
-        if !is_known(draft, &run.tree, check.as_deref())? && begin_run(draft, &mut train, run)? {
-            started.push(run.commit.clone());
-        }
-    }
-    let regrouped = match batches {
-        Some(batches) => regroup(draft, &mut train, batches)?,
-        None => false,
-    };
-    if !started.is_empty() || !cancelled.is_empty() || regrouped {
-        draft.put_train(train);
-    }
-    Ok(Outcome::Runs { started, cancelled })
-}
-
-/// Whether a check has said something of a tree.
-fn is_known<B: Board>(draft: &Draft<'_, B>, tree: &ObjectId, check: Option<&str>) -> Result<bool, Stop<B::Fault>> {
-    let known = draft.verdict(tree)?.filter(|known| Some(known.check.as_str()) == check);
-    Ok(known.is_some_and(|known| known.verdict != Verdict::Inconclusive) && !planted::is(Bug::KnownTreeTested))
-}
-
-/// Notes which cars are tested together. Gives whether that is new. Cars that have left meanwhile are left out.
-fn regroup<B: Board>(draft: &Draft<'_, B>, train: &mut Train, batches: &[Batch]) -> Result<bool, Stop<B::Fault>> {
-    let open: BTreeSet<CarId> = draft.open_cars(&train.target)?.into_iter().map(|car| car.id).collect();
-    let mut kept = batches.to_vec();
-    Batch::keep_cars(&mut kept, |id| open.contains(id));
-    let changed = train.batches != kept;
-    train.batches = kept;
-    Ok(changed)
-}
-
-/// Takes a car out of its batch: it lands, leaves, or is another one from now on.
-pub(super) fn leave_batch(train: &mut Train, id: &CarId) {
-    Batch::keep_cars(&mut train.batches, |car| car != id);
-}
-
-/// Notes that a test was asked for. Gives whether that is new.
-fn begin_run<B: Board>(draft: &mut Draft<'_, B>, train: &mut Train, run: &Run) -> Result<bool, Stop<B::Fault>> {
-    if train.runs.iter().any(|known| known.commit == run.commit) {
-        return Ok(false);
-    }
-    check_not_paused(train)?;
-    for id in &run.cars {
-        let mut car = open_car(draft, &train.target, id)?;
-        check_not_held(train, &car, 0)?;
-        if run.tested().contains(id) {
-            car.state = CarState::Testing;
-            car.tested_tree = Some(run.tree.clone());
-            draft.put_car(car);
-        }
-    }
-    train.runs.push(run.clone());
-    Ok(true)
-}
-
-pub(super) fn verdict<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
-    let Command::Verdict { target, record, cars, asked, required } = &operation.command else {
-        unreachable!("BUG: only a verdict is decided here")
-    };
-    let mut train = known_train(draft, target)?;
-    let waited_for = train.runs.iter().any(|run| run.commit == record.commit);
-    let known = draft.verdict(&record.tree)?.filter(|known| known.check == record.check);
-    if (*asked && !waited_for) || known.as_ref().is_some_and(VerdictRecord::is_settled) {
-        return Ok(Outcome::Verdict { applied: false });
-    }
-    let mut record = record.clone();
-    let mut again = !record.is_settled();
-    if !required.is_empty() {
-        record.checks.retain(|check| known.as_ref().is_none_or(|known| known.of_check(&check.name).is_none()));
-        if record.checks.is_empty() {
-            return Ok(Outcome::Verdict { applied: false });
-        }
-        // One that has to pass and came to nothing has to be run again. For the others it is waited.
-        let came_to_nothing = |check: &CheckVerdict| check.verdict == Verdict::Inconclusive;
-        again = record.checks.iter().any(|check| came_to_nothing(check) && required.contains(&check.name));
-        record.join(known.as_ref().map_or(&[], |known| &known.checks), required);
-        if record.checks.len() > CHECKS_MAX {
-            let (what, size) = ("checks of one tree", record.checks.len());
-            return Err(Stop::Refused(Refusal::TooLarge { what, size, size_max: CHECKS_MAX }));
-        }
-    }
-    if record.is_settled() || again {
-        drop_runs(draft, &mut train, |run| run.tree == record.tree)?;
-        // What fails may have ended early, or been stopped: that says little of how long others take to land.
-        if let (Verdict::Pass, Some(took)) = (record.verdict, record.took) {
-            train.note_run_time(took);
-        }
-        draft.put_train(train);
-        for id in cars {
-            if let Some(mut car) = draft.car(target, id)?.filter(|car| car.state.is_open()) {
-                car.tested_tree = Some(record.tree.clone());
-                car.inconclusive += u32::from(!record.is_settled());
-                draft.put_car(car);
-            }
-        }
-    }
-    record.output = end_of(&record.output);
-    draft.put_verdict(record);
-    Ok(Outcome::Verdict { applied: true })
-}
-
-/// The end of a check's output that fits into a record, without characters that would change a terminal.
-pub(super) fn end_of(output: &str) -> String {
-    let clean = output.chars().map(|c| if c.is_control() && !matches!(c, '\n' | '\t') { ' ' } else { c });
-    let mut kept = String::new();
-    let mut size = 0;
-    for c in clean.collect::<Vec<_>>().into_iter().rev() {
-        size += c.len_utf8() + usize::from(matches!(c, '"' | '\\'));
-        if size > OUTPUT_BYTES_MAX {
-            break;
-        }
-        kept.push(c);
-    }
-    kept.chars().rev().collect()
 }
 
 pub(super) fn announce_landing<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
@@ -598,37 +496,18 @@ fn announced<F>(train: &Train, cars: &[CarId], to: &ObjectId) -> Result<bool, St
     }
 }
 
-fn check_not_paused<F>(train: &Train) -> Result<(), Stop<F>> {
+pub(super) fn check_not_paused<F>(train: &Train) -> Result<(), Stop<F>> {
     match &train.paused {
         Some(reason) => Err(Stop::Refused(Refusal::TrainChanged(format!("the train is paused: {reason}")))),
         None => Ok(()),
     }
 }
 
-fn check_not_held<F>(train: &Train, car: &Car, approvals: u32) -> Result<(), Stop<F>> {
+pub(super) fn check_not_held<F>(train: &Train, car: &Car, approvals: u32) -> Result<(), Stop<F>> {
     match why_held(train, car, approvals) {
         Some(reason) => Err(Stop::Refused(Refusal::TrainChanged(format!("{} waits: {reason}", car.id)))),
         None => Ok(()),
     }
-}
-
-/// Forgets runs. Cars that nobody tests any more wait again.
-fn drop_runs<B: Board>(
-    draft: &mut Draft<'_, B>,
-    train: &mut Train,
-    unwanted: impl Fn(&Run) -> bool,
-) -> Result<(), Stop<B::Fault>> {
-    let (gone, kept): (Vec<Run>, Vec<Run>) = std::mem::take(&mut train.runs).into_iter().partition(unwanted);
-    train.runs = kept;
-    for id in gone.iter().flat_map(|run| &run.cars) {
-        if let Some(mut car) = draft.car(&train.target, id)?.filter(|car| car.state == CarState::Testing)
-            && !train.runs.iter().any(|run| run.tested().contains(id))
-        {
-            car.state = CarState::Queued;
-            draft.put_car(car);
-        }
-    }
-    Ok(())
 }
 
 /// Whether cars may land by a tree: it passed, they are on their way, after those they need, nobody holds them back,
@@ -682,12 +561,12 @@ pub(super) fn not_landing<B: Board>(draft: &Draft<'_, B>, target: &Branch, id: &
     }
 }
 
-fn known_train<B: Board>(draft: &Draft<'_, B>, target: &Branch) -> Result<Train, Stop<B::Fault>> {
+pub(super) fn known_train<B: Board>(draft: &Draft<'_, B>, target: &Branch) -> Result<Train, Stop<B::Fault>> {
     counters(draft)?;
     Ok(draft.train(target)?.unwrap_or_else(|| Train::new(target.clone())))
 }
 
-fn open_car<B: Board>(draft: &Draft<'_, B>, target: &Branch, id: &CarId) -> Result<Car, Stop<B::Fault>> {
+pub(super) fn open_car<B: Board>(draft: &Draft<'_, B>, target: &Branch, id: &CarId) -> Result<Car, Stop<B::Fault>> {
     match draft.car(target, id)? {
         Some(car) if car.state.is_open() => Ok(car),
         _ => Err(Stop::Refused(Refusal::TrainChanged(format!("{id} is not in the train any more")))),

@@ -3,7 +3,8 @@
 
 use std::collections::BTreeSet;
 
-use super::cars::{leave_batch, not_landing};
+use super::cars::not_landing;
+use super::runs::leave_batch;
 use super::{Ruling, kept_reason};
 use crate::domain::board::{Board, Draft};
 use crate::domain::planner::in_order;
@@ -53,14 +54,18 @@ pub(super) fn promote<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, id: &
     let needed = with_needed(&cars, id);
     let chosen: Vec<Car> = cars.iter().filter(|car| needed.contains(&car.id)).cloned().collect();
     let first: Vec<CarId> = in_order(&chosen).into_iter().map(|car| car.id.clone()).collect();
-    let changed = !in_order(&cars).into_iter().map(|car| &car.id).take(first.len()).eq(&first);
+    let goes_first = in_order(&cars).into_iter().map(|car| &car.id).take(first.len()).eq(&first);
+    // A pass may choose another order among those that nobody has put before others.
+    let others = cars.iter().filter(|car| !first.contains(&car.id));
+    let before = others.map(|car| car.promoted).max();
+    let changed = !goes_first || before.is_some_and(|before| chosen.iter().any(|car| car.promoted <= before));
     if changed {
         let rank = before_all(&cars);
         for mut car in chosen {
             car.promoted = rank;
             draft.put_car(car);
         }
-        if let Some(mut train) = draft.train(target)? {
+        if let Some(mut train) = draft.train(target)?.filter(|_| !goes_first) {
             first.iter().for_each(|id| leave_batch(&mut train, id));
             draft.put_train(train);
         }

@@ -8,6 +8,7 @@ mod claims;
 mod controls;
 mod expiry;
 mod locks;
+mod runs;
 mod tasks;
 mod teams;
 
@@ -70,9 +71,9 @@ fn apply<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B:
         Command::Resume { target } => controls::resume(draft, target),
         Command::Approve { .. } => controls::approve(draft, operation),
         Command::Promote { target, car } => controls::promote(draft, target, car),
-        Command::StartRun { target, run } => cars::start_run(draft, target, run),
-        Command::ChangeRuns { .. } => cars::change_runs(draft, &operation.command),
-        Command::Verdict { .. } => cars::verdict(draft, operation),
+        Command::StartRun { target, run } => runs::start_run(draft, target, run),
+        Command::ChangeRuns { .. } => runs::change_runs(draft, &operation.command),
+        Command::Verdict { .. } => runs::verdict(draft, operation),
         Command::AnnounceLanding { .. } => cars::announce_landing(draft, operation),
         Command::AbandonLanding { target, to } => cars::abandon_landing(draft, target, to),
         Command::Land { .. } => cars::land(draft, operation),
@@ -238,7 +239,7 @@ pub fn clipped(mut command: Command) -> Command {
         | Command::Eject { reason, .. }
         | Command::Pause { reason, .. }
         | Command::Submit { title: reason, .. } => clip(reason),
-        Command::Verdict { record, .. } => record.output = cars::end_of(&record.output),
+        Command::Verdict { record, .. } => record.output = runs::end_of(&record.output),
         _ => {}
     }
     command

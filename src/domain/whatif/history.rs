@@ -105,7 +105,7 @@ impl History {
             (Command::ChangeRuns { target, start, .. }, Outcome::Runs { started, cancelled })
                 if *target == self.target =>
             {
-                self.give_up(at, |commit, _| cancelled.contains(commit));
+                self.give_up(at, cancelled);
                 start.iter().filter(|run| started.contains(&run.commit)).for_each(|run| self.begin(run, at));
             }
             (Command::Verdict { target, record, cars, .. }, Outcome::Verdict { applied: true })
@@ -131,8 +131,6 @@ impl History {
                     EjectCause::Conflict => Fate::Flawed(Flaw::DoesNotMerge),
                     _ => Fate::Unknown,
                 };
-                let left = self.known(cars);
-                self.give_up(at, |_, of| of.iter().any(|nth| left.contains(nth)));
                 for left in cars {
                     self.decide(left, if left == car { fate } else { Fate::Followed });
                 }
@@ -147,10 +145,10 @@ impl History {
     }
 
     /// Forgets tests that nobody waits for any more, but for how long they had gone on without an end.
-    fn give_up(&mut self, at: Timestamp, unwanted: impl Fn(&ObjectId, &[usize]) -> bool) {
+    fn give_up(&mut self, at: Timestamp, cancelled: &[ObjectId]) {
         let at_least = &mut self.at_least;
         self.in_test.retain(|commit, (of, since)| {
-            let given_up = unwanted(commit, of);
+            let given_up = cancelled.contains(commit);
             if let (true, Some(last)) = (given_up, of.last()) {
                 let longest = at_least.entry(*last).or_default();
                 *longest = (*longest).max(at.since(*since).0 + 1);

@@ -104,16 +104,17 @@ impl Rehearsal {
     }
 
     /// What is known of a tree.
-    pub fn verdict(&self, tree: &ObjectId) -> Option<Verdict> {
+    pub fn verdict(&self, tree: &ObjectId) -> Option<VerdictRecord> {
         let Ok(known) = self.board.verdict(tree);
-        known.map(|known| known.verdict)
+        known
     }
 
     /// Records what a test has said that is under way.
     pub fn hear(&mut self, at: Timestamp, run: &Run, verdict: Verdict, took: Option<Seconds>) -> Result<(), Refused> {
         let record = VerdictRecord { took, ..verdict_of(&run.tree, &run.commit, verdict) };
         let (target, cars) = (self.target.clone(), run.tested().to_vec());
-        self.apply(at, Command::Verdict { target, record, cars, asked: true, required: Vec::new() }).map(|_| ())
+        let (required, kept_since) = (Vec::new(), None);
+        self.apply(at, Command::Verdict { target, record, cars, asked: true, required, kept_since }).map(|_| ())
     }
 
     /// Performs what was planned for the target as it is at `base`, up to the first action after which everything has
@@ -190,7 +191,7 @@ impl Rehearsal {
         batches: Option<Vec<Batch>>,
     ) -> Result<Outcome, Refused> {
         let target = self.target.clone();
-        self.apply(at, Command::ChangeRuns { target, start, cancel, batches, check: None })
+        self.apply(at, Command::ChangeRuns { target, start, cancel, batches, check: None, kept_since: None })
     }
 }
 
@@ -203,6 +204,7 @@ fn verdict_of(tree: &ObjectId, commit: &ObjectId, verdict: Verdict) -> VerdictRe
         at: Timestamp::from_secs(0),
         by: Holder::parse("ci").expect("a holder"),
         took: None,
+        together: 0,
         url: None,
         output: String::new(),
         checks: Vec::new(),

@@ -390,7 +390,8 @@ impl World {
                         let (cars, tree) = (run.cars.clone(), Some(run.tree.clone()).filter(|_| e % 2 == 0));
                         let batches = (f % 2 == 0).then(|| vec![Batch { cars, apart: e % 2 == 0, tree }]);
                         let check = (f % 3 > 0).then(|| "external".to_owned());
-                        Command::ChangeRuns { target, start: vec![run], cancel, batches, check }
+                        let kept_since = (e % 5 == 0).then(|| Timestamp::from_secs(self.now.saturating_sub(600)));
+                        Command::ChangeRuns { target, start: vec![run], cancel, batches, check, kept_since }
                     }
                 }
             }
@@ -438,13 +439,15 @@ impl World {
     ) -> Command {
         let (at, by, check) = (Timestamp::from_secs(self.now), name(&HOLDERS, 0), "check".to_owned());
         let (took, url, output) = (None, None, String::new());
-        let mut record = VerdictRecord { tree, commit, verdict, check, at, by, took, url, output, checks: Vec::new() };
+        let (together, checks) = (0, Vec::new());
+        let mut record = VerdictRecord { tree, commit, verdict, check, at, by, took, together, url, output, checks };
         // Of several checks one says something, now and then.
         let names = ["lint", "unit"].map(|name| CheckName::parse(name).expect("a good name"));
         let required = if self.now.is_multiple_of(3) { names.to_vec() } else { Vec::new() };
         if let Some(name) = required.get(usize::from(self.now.is_multiple_of(2))).cloned() {
             record.checks.push(CheckVerdict { name, verdict, at, took: None, url: None });
         }
-        Command::Verdict { target, record, cars, asked, required }
+        let kept_since = self.now.is_multiple_of(5).then(|| Timestamp::from_secs(self.now.saturating_sub(600)));
+        Command::Verdict { target, record, cars, asked, required, kept_since }
     }
 }

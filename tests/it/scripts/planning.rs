@@ -42,13 +42,15 @@ impl World {
             self.see(&word, &mut seen, &mut policy)?;
         }
         let trees = seen.candidates.values().filter_map(|candidate| match candidate {
-            Candidate::Clean { tree, .. } => Some(tree),
+            Candidate::Clean { tree, .. } => Some(tree.clone()),
             Candidate::Conflict { .. } | Candidate::Behind => None,
         });
-        for tree in trees {
-            let Ok(known) = self.board.verdict(tree);
+        for tree in trees.collect::<Vec<_>>() {
+            let Ok(known) = self.board.verdict(&tree);
             if let Some(known) = known {
-                seen.verdicts.entry(tree.clone()).or_insert(known.verdict);
+                if !seen.verdicts.contains_key(&tree) {
+                    seen.note(&tree, &known);
+                }
             }
         }
         let planned = plan(&train.unwrap_or_else(|| Train::new(target)), &cars, &seen, &policy);

@@ -163,7 +163,10 @@ impl World {
         };
         Ok(match check {
             None => Command::StartRun { target, run },
-            check => Command::ChangeRuns { target, start: vec![run], cancel: Vec::new(), batches: None, check },
+            check => {
+                let (cancel, batches, kept_since) = (Vec::new(), None, None);
+                Command::ChangeRuns { target, start: vec![run], cancel, batches, check, kept_since }
+            }
         })
     }
 
@@ -195,11 +198,12 @@ impl World {
             at,
             by,
             took: None,
+            together: 0,
             url: None,
             output: String::new(),
             checks: Vec::new(),
         };
-        Ok(Command::Verdict { target, record, cars, asked, required: Vec::new() })
+        Ok(Command::Verdict { target, record, cars, asked, required: Vec::new(), kept_since: None })
     }
 
     fn announce_landing(&mut self, words: &mut Words) -> Result<Command, Wrong> {
