@@ -31,20 +31,30 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
         (!settings.is_landed_on(&branch)).then_some((branch, ObjectId::parse(id).ok()?))
     });
     let known = context.board()?.fates(branches.collect(), |branch| task_of(branch, &settings.tasks.branch))?;
-    let landed = known.iter().filter(|known| known.fate == Fate::Landed);
-    let named: Vec<(String, String)> =
-        landed.map(|known| (format!("refs/heads/{}", known.branch), known.head.as_str().to_owned())).collect();
+    let checked_out = session.code.checked_out()?;
+    let name = |known: &Known| format!("refs/heads/{}", known.branch);
+    let stays = |known: &Known| {
+        let worktree = checked_out.get(&name(known)).filter(|_| known.fate == Fate::Landed)?;
+        Some(format!("it is checked out in {}", worktree.display()))
+    };
+    let may_go = known.iter().filter(|known| known.fate == Fate::Landed && stays(known).is_none());
+    let named: Vec<(String, String)> = may_go.map(|known| (name(known), known.head.as_str().to_owned())).collect();
     // Each only as long as it is what was looked at.
     let left = if args.sweep { refs.remove(&named)? } else { Vec::new() };
     let swept = |known: &Known| {
-        args.sweep && known.fate == Fate::Landed && !left.contains(&format!("refs/heads/{}", known.branch))
+        let name = name(known);
+        args.sweep && named.iter().any(|(named, _)| *named == name) && !left.contains(&name)
     };
     let shown: Vec<&Known> = known.iter().filter(|known| args.all || known.fate.is_stale()).collect();
     let mut text = String::new();
     for known in &shown {
         let to = known.target.as_ref().map(|target| format!(" ({target})")).unwrap_or_default();
-        let swept = if swept(known) { ", removed" } else { "" };
-        text.push_str(&format!("{:<9} {}{to}{swept}\n", known.fate.as_str(), known.branch));
+        let what = match stays(known) {
+            Some(why) => format!(", stays: {why}"),
+            None if swept(known) => ", removed".to_owned(),
+            None => String::new(),
+        };
+        text.push_str(&format!("{:<9} {}{to}{what}\n", known.fate.as_str(), known.branch));
     }
     if shown.is_empty() {
         text.push_str("No branch that the board knows is idle.\n");
@@ -55,7 +65,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
         json!({
             "branch": known.branch.as_str(), "head": known.head.as_str(), "state": known.fate.as_str(),
             "target": known.target.as_ref().map(Branch::as_str), "task": known.task.as_ref().map(TaskId::as_str),
-            "removed": swept(known),
+            "removed": swept(known), "stays": stays(known),
         })
     });
     Ok(Reply::new(json!({ "branches": branches.collect::<Vec<_>>() }), view::clean(&text)))

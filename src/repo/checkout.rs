@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "an adapter: it owns the files of the clone's state directory")]
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -15,7 +16,7 @@ use super::{GitCode, git_fault};
 use crate::domain::{Branch, ObjectId};
 use crate::failpoint;
 use crate::git::Git;
-use crate::ledger::{Fault, Outcome, RefUpdate};
+use crate::ledger::{Fault, Outcome, RefUpdate, Truth};
 use crate::record::names::branch_ref;
 
 /// A worktree that is being moved.
@@ -30,12 +31,28 @@ struct Move {
 impl GitCode {
     /// The worktree of this repository that has `branch` checked out.
     pub(super) fn worktree_of(&self, branch: &Branch) -> Result<Option<PathBuf>, Fault> {
+        Ok(self.worktrees()?.remove(&branch_ref(branch)).filter(|path| path.exists()))
+    }
+
+    /// Branches that must not be removed where the code is, for a worktree of this clone would be left without one;
+    /// and that worktree. None at a remote.
+    pub fn checked_out(&self) -> Result<BTreeMap<String, PathBuf>, Fault> {
+        match &self.truth {
+            // One that is not there now may be on a disk that is not.
+            Truth::Local => self.worktrees(),
+            Truth::Remote { .. } => Ok(BTreeMap::new()),
+        }
+    }
+
+    /// The worktrees of this repository, by the full name of the branch that each has checked out.
+    fn worktrees(&self) -> Result<BTreeMap<String, PathBuf>, Fault> {
         let list = self.git.run(&["worktree", "list", "--porcelain", "-z"]);
         let list = list.map_err(|error| git_fault("listing worktrees", error))?;
-        let wanted = format!("branch {}", branch_ref(branch));
-        let found = list.split("\0\0").find(|entry| entry.split('\0').any(|line| line == wanted));
-        let path = found.and_then(|entry| entry.split('\0').find_map(|line| line.strip_prefix("worktree ")));
-        Ok(path.map(PathBuf::from).filter(|path| path.exists()))
+        let entries = list.split("\0\0").filter_map(|entry| {
+            let field = |name: &str| entry.split('\0').find_map(|line| line.strip_prefix(name));
+            Some((field("branch ")?.to_owned(), PathBuf::from(field("worktree ")?)))
+        });
+        Ok(entries.collect())
     }
 
     /// Moves a branch of this clone, and the worktree that has it checked out.

@@ -80,3 +80,33 @@ fn is_there(world: &World, branch: &str) -> bool {
     let listed = world.sandbox.git(world.remote().bare(), &["for-each-ref", "--format=%(refname:short)", "refs/heads"]);
     listed.lines().any(|name| name == branch)
 }
+
+#[test]
+fn what_a_worktree_of_a_clone_without_a_remote_has_checked_out_stays() {
+    let (world, repo) = World::local();
+    world.ok(&repo, &["init", "--local"]);
+    let git = |args: &[&str]| world.sandbox.git(&repo, args);
+    for name in ["here", "linked", "nowhere"] {
+        git(&["checkout", "-q", "-b", name, "main"]);
+        world.sandbox.commit_file(&repo, name, name, name);
+        world.ok(&repo, &["submit", "--branch", name]);
+    }
+    world.ok(&repo, &["merge-train"]);
+    git(&["checkout", "-q", "here"]);
+    let linked = world.sandbox.path("linked worktree");
+    git(&["worktree", "add", "-q", linked.to_str().expect("a path"), "linked"]);
+    let swept = world.ok(&repo, &["branches", "--sweep"]);
+    let told = swept["branches"].as_array().expect("a list").iter();
+    let told: Vec<_> = told.map(|one| (one["branch"].clone(), one["removed"].clone(), one["stays"].clone())).collect();
+    let in_place = |path: &Path| format!("it is checked out in {}", path.display()).into();
+    let none = serde_json::Value::Null;
+    assert_eq!(
+        told,
+        [
+            ("here".into(), false.into(), in_place(&repo)),
+            ("linked".into(), false.into(), in_place(&linked)),
+            ("nowhere".into(), true.into(), none),
+        ]
+    );
+    assert_eq!(git(&["for-each-ref", "--format=%(refname:short)", "refs/heads"]), "here\nlinked\nmain");
+}
