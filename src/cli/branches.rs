@@ -30,7 +30,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
         // What others land on stays, also when it was submitted itself.
         (!settings.is_landed_on(&branch)).then_some((branch, ObjectId::parse(id).ok()?))
     });
-    let known = context.board()?.fates(branches.collect(), |branch| task_of(branch, &settings.tasks.branch))?;
+    let known =
+        context.board()?.fates(branches.collect(), |branch| task_of(branch, &settings.tasks.branch), &session.code)?;
     let checked_out = session.code.checked_out()?;
     let name = |known: &Known| format!("refs/heads/{}", known.branch);
     let stays = |known: &Known| {

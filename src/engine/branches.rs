@@ -1,12 +1,14 @@
 //! What became of branches: whose work is done, and may go.
 //!
-//! Guarantees: a branch is called landed only while it is what landed, to the commit; nothing is said of branches that
-//! the board does not know. Must not remove anything.
+//! Guarantees: a branch is called landed only while it is what landed, to the commit, and its target still has that;
+//! nothing is said of branches that the board does not know. Must not remove anything.
+
+use std::collections::BTreeSet;
 
 use super::board::Engine;
 use super::error::EngineError;
 use super::journal::Journal;
-use super::ports::Host;
+use super::ports::{Code, Host};
 use crate::domain::board::Board;
 use crate::domain::{Branch, Car, CarId, CarState, Grant, ObjectId, TaskId};
 use crate::ledger::Store;
@@ -22,6 +24,8 @@ pub enum Fate {
     Landed,
     /// Something was added to it after it had landed.
     Grown,
+    /// It had landed, and its target was moved back since: what it brought is not there any more.
+    Lost,
     /// It has left its train without landing.
     Ejected,
     /// Its task is over, and it never was in a train.
@@ -36,6 +40,7 @@ impl Fate {
             Fate::InTrain => "in-train",
             Fate::Landed => "landed",
             Fate::Grown => "grown",
+            Fate::Lost => "lost",
             Fate::Ejected => "ejected",
             Fate::Over => "over",
         }
@@ -68,20 +73,25 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         &self,
         branches: Vec<(Branch, ObjectId)>,
         task_of: impl Fn(&Branch) -> Option<TaskId>,
+        code: &impl Code,
     ) -> Result<Vec<Known>, EngineError> {
-        self.read(true, |board| {
+        let found = self.read(true, |board| {
             let targets: Vec<Branch> = board.trains()?.into_iter().map(|train| train.target).collect();
             let claimed: Vec<Branch> = board.grants()?.iter().filter_map(|grant| branch_of(grant)).collect();
-            let mut known = Vec::new();
+            let mut found = Vec::new();
             for (branch, head) in branches.into_iter().filter(|(branch, _)| !targets.contains(branch)) {
                 let task = task_of(&branch);
-                let mut car: Option<Car> = None;
+                let mut cars: Vec<Car> = Vec::new();
                 for target in &targets {
                     for id in [Some(CarId::from(&branch)), task.as_ref().map(CarId::from)].into_iter().flatten() {
-                        let found = board.car(target, &id)?.filter(|found| found.branch == branch);
-                        car = found.filter(|found| found.state.is_open() || car.is_none()).or(car);
+                        cars.extend(board.car(target, &id)?.filter(|found| found.branch == branch));
                     }
                 }
+                // What was asked for last counts, also where it came to nothing: a branch that is on one target may be
+                // needed to get to another.
+                let car = cars
+                    .into_iter()
+                    .max_by_key(|car| (car.state.is_open(), car.submitted_at, car.state == CarState::Ejected));
                 let is_open = match &task {
                     Some(task) => board.task(task)?.map(|task| !task.summary.state.is_closed()),
                     None => None,
@@ -102,11 +112,36 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
                     (None, Some(true)) => Fate::Ejected,
                     (None, None) => continue,
                 };
-                known.push(Known { branch, head, fate, target: car.map(|car| car.target), task });
+                let target = car.as_ref().map(|car| car.target.clone());
+                found.push((Known { branch, head, fate, target, task }, car));
             }
-            Ok(known)
-        })
+            Ok(found)
+        })?;
+        let landed = found.iter().filter(|(known, _)| known.fate == Fate::Landed);
+        let targets: BTreeSet<Branch> = landed.filter_map(|(known, _)| known.target.clone()).collect();
+        if !targets.is_empty() {
+            code.refresh(&targets.into_iter().collect::<Vec<_>>())?;
+        }
+        let mut known = Vec::new();
+        for (mut one, car) in found {
+            if let Some(car) = car.filter(|_| one.fate == Fate::Landed)
+                && !is_there(&car, code)?
+            {
+                one.fate = Fate::Lost;
+            }
+            known.push(one);
+        }
+        Ok(known)
     }
+}
+
+/// Whether the target of a car that landed has now what landed there.
+fn is_there(car: &Car, code: &impl Code) -> Result<bool, EngineError> {
+    let landed_as = car.landed_as.as_ref().unwrap_or(&car.commit);
+    Ok(match code.head(&car.target)? {
+        Some(tip) => code.contains(&tip, landed_as)?,
+        None => false,
+    })
 }
 
 fn branch_of(grant: &Grant) -> Option<Branch> {

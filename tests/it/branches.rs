@@ -110,3 +110,46 @@ fn what_a_worktree_of_a_clone_without_a_remote_has_checked_out_stays() {
     );
     assert_eq!(git(&["for-each-ref", "--format=%(refname:short)", "refs/heads"]), "here\nlinked\nmain");
 }
+
+#[test]
+fn what_is_still_wanted_on_another_target_stays() {
+    let world = World::with_config(RemoteKind::File, "[train]\ncheck = [\"true\"]\n").expect("a file remote");
+    let clone = world.clone_with_board("a");
+    world.sandbox.git(&clone, &["push", "-q", "origin", "origin/main:refs/heads/dev"]);
+    push(&world, &clone, "one");
+    // What came to nothing first and was done in the end is over.
+    push(&world, &clone, "two");
+    world.ok(&clone, &["submit", "--branch", "two"]);
+    world.ok(&clone, &["merge-train", "eject", "two"]);
+    for name in ["one", "two"] {
+        world.ok(&clone, &["submit", "--branch", name, "--target", "dev"]);
+    }
+    world.ok(&clone, &["merge-train", "--target", "dev"]);
+    let later = git_scrum::domain::Timestamp::from_secs(
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs() + 60,
+    );
+    world.ask_at(&clone, &later.to_string(), &["submit", "--branch", "one"]).data();
+    world.ok(&clone, &["merge-train", "eject", "one"]);
+    let swept = world.ok(&clone, &["branches", "--sweep"]);
+    let told = swept["branches"].as_array().expect("a list").iter();
+    let words = |one: &serde_json::Value| ["branch", "state", "target", "removed"].map(|key| one[key].to_string());
+    let told: Vec<String> = told.map(|one| words(one).join(" ").replace('"', "")).collect();
+    assert_eq!(told, ["one ejected main false", "two landed dev true"]);
+    assert!(is_there(&world, "one") && !is_there(&world, "two"));
+}
+
+#[test]
+fn what_its_target_has_no_more_stays() {
+    let config = "[train]\ncheck = [\"true\"]\nmethod = \"squash\"\n";
+    let world = World::with_config(RemoteKind::File, config).expect("a file remote");
+    let clone = world.clone_with_board("a");
+    for name in ["one", "two"] {
+        push(&world, &clone, name);
+        world.ok(&clone, &["submit", "--branch", name]);
+        world.ok(&clone, &["merge-train"]);
+    }
+    world.sandbox.git(world.remote().bare(), &["update-ref", "refs/heads/main", "main~1"]);
+    let told = states(&world, &clone, &["branches", "--sweep"]);
+    assert_eq!(told, [("one", "landed"), ("two", "lost")].map(|(name, is)| (name.to_owned(), is.to_owned())).into());
+    assert!(!is_there(&world, "one") && is_there(&world, "two"));
+}
