@@ -140,6 +140,19 @@ impl From<&TaskId> for CarId {
     }
 }
 
+impl Holder {
+    /// Who it is, wherever they work: what stands before the last `@`. One person has several clones, and is another
+    /// holder in each.
+    pub fn person(&self) -> &str {
+        self.0.rsplit_once('@').map_or(self.as_str(), |(person, _)| person)
+    }
+
+    /// Whether both are one person.
+    pub fn is_same_person(&self, other: &Holder) -> bool {
+        self.person() == other.person()
+    }
+}
+
 impl From<&Branch> for CarId {
     fn from(branch: &Branch) -> CarId {
         CarId(branch.0.clone())
@@ -211,6 +224,17 @@ mod tests {
         }
         for bad in ["", "/a", "a/", "a//b", "a..b", "a b", "a~1", "-x", "a.lock", "a/.b", "@", "a@{1}", "a\n", "HEAD"] {
             assert!(Branch::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn people_are_who_they_are_on_every_machine() {
+        let holder = |text: &str| Holder::parse(text).expect("a holder");
+        for same in ["ann@desk-1f2e3d", "ann@laptop-000000", "ann"] {
+            assert!(holder("ann@desk-abcdef").is_same_person(&holder(same)), "{same}");
+        }
+        for other in ["anna@desk-abcdef", "ann@home@desk-abcdef", "desk-abcdef", "@desk-abcdef"] {
+            assert!(!holder("ann@desk-abcdef").is_same_person(&holder(other)), "{other}");
         }
     }
 

@@ -277,10 +277,15 @@ impl Car {
         self.id == other.id || (!self.together.is_empty() && self.together == other.together)
     }
 
-    /// Who approves of exactly its present commit, but for whoever submitted it.
+    /// Who approves of exactly its present commit, but for whoever submitted it: each person once.
     pub fn approved_by(&self) -> impl Iterator<Item = &Holder> {
-        let counts = |approval: &&Approval| approval.commit == self.commit && approval.by != self.submitted_by;
-        self.approvals.iter().filter(counts).map(|approval| &approval.by)
+        let counts =
+            |approval: &Approval| approval.commit == self.commit && !approval.by.is_same_person(&self.submitted_by);
+        let counted = self.approvals.iter().enumerate().filter(move |(nth, approval)| {
+            let before = &self.approvals[..*nth];
+            counts(approval) && !before.iter().any(|other| counts(other) && other.by.is_same_person(&approval.by))
+        });
+        counted.map(|(_, approval)| &approval.by)
     }
 }
 

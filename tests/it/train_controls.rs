@@ -20,6 +20,13 @@ fn tell(yard: &Yard, args: &[&str]) -> serde_json::Value {
     yard.world.ok(&yard.clone, args)
 }
 
+/// A clone of another person than the one who submits.
+fn clone_of(yard: &Yard, person: &str) -> std::path::PathBuf {
+    let clone = yard.world.clone(person);
+    yard.world.sandbox.git(&clone, &["config", "user.name", person]);
+    clone
+}
+
 #[test]
 fn a_freeze_lets_through_what_is_urgent_and_nothing_that_needs_what_is_not() {
     let mut yard = Yard::new("");
@@ -91,7 +98,7 @@ fn what_a_promoted_car_needs_goes_before_it() {
 #[test]
 fn what_lacks_an_approval_is_in_no_candidate_and_one_that_is_withdrawn_takes_it_out() {
     let mut yard = Yard::new("approvals = 1\n");
-    let bob = yard.world.clone("bob");
+    let bob = clone_of(&yard, "bob");
     submit(&yard, "A", &[]);
     submit(&yard, "B", &[]);
     let pass = yard.tick();
@@ -114,9 +121,34 @@ fn what_lacks_an_approval_is_in_no_candidate_and_one_that_is_withdrawn_takes_it_
 }
 
 #[test]
+fn nobody_counts_twice_or_for_themselves_by_working_in_another_clone() {
+    let mut yard = Yard::new("approvals = 2\n");
+    submit(&yard, "A", &[]);
+    let second = yard.world.clone("second");
+    assert_eq!(yard.world.ask(&second, &["approve", "A"]).error(8)["code"], "own-car");
+    let bob = clone_of(&yard, "bob");
+    let other = yard.world.clone("other");
+    yard.world.sandbox.git(&other, &["config", "user.name", "bob"]);
+    let says = |clone: &std::path::Path, more: &[&str]| {
+        let approved = yard.world.ok(clone, &[&["approve", "A"], more].concat());
+        (approved["approvals"].clone(), approved["changed"].clone())
+    };
+    assert_eq!(says(&bob, &[]), (1.into(), true.into()));
+    assert_eq!(says(&other, &[]), (1.into(), false.into()));
+    assert_eq!(says(&other, &["--withdraw"]), (0.into(), true.into()));
+    assert_eq!(says(&bob, &[]), (1.into(), true.into()));
+    // Agents that work for one user have names of their own.
+    yard.world.sandbox.git(&other, &["config", "scrum.holder", "agent-7@bob"]);
+    assert_eq!(says(&other, &[]), (2.into(), true.into()));
+    yard.tick();
+    yard.settle(|_| false);
+    yard.end("A", &["A"], 0);
+}
+
+#[test]
 fn another_commit_never_lands_on_the_approval_of_the_one_before() {
     let mut yard = Yard::new("approvals = 1\n");
-    let bob = yard.world.clone("bob");
+    let bob = clone_of(&yard, "bob");
     let old = submit(&yard, "A", &[]);
     yard.world.ok(&bob, &["approve", "A"]);
     yard.tick();
@@ -307,7 +339,7 @@ fn a_conflict_with_the_target_costs_no_test_and_leaves_all_as_it_was() {
 #[test]
 fn what_is_needed_comes_first_in_whatever_order_others_agree() {
     let mut yard = Yard::new("approvals = 1\n");
-    let bob = yard.world.clone("bob");
+    let bob = clone_of(&yard, "bob");
     submit(&yard, "A", &[]);
     submit(&yard, "B", &["--after", "A"]);
     submit(&yard, "C", &["--after", "B"]);
@@ -324,7 +356,7 @@ fn what_is_needed_comes_first_in_whatever_order_others_agree() {
 #[test]
 fn a_whole_tree_of_cars_goes_in_order_once_what_all_need_is_agreed_to() {
     let mut yard = Yard::new("approvals = 1\n");
-    let bob = yard.world.clone("bob");
+    let bob = clone_of(&yard, "bob");
     let tree = [("A", ""), ("B", "A"), ("G", "A"), ("C", "B"), ("E", "B"), ("F", "B"), ("D", "C")];
     for (car, after) in tree {
         let needs = if after.is_empty() { vec![] } else { vec!["--after", after] };

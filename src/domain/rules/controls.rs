@@ -115,7 +115,8 @@ fn name_runs_anew<B: Board>(draft: &mut Draft<'_, B>, target: &Branch) -> Result
     Ok(())
 }
 
-/// Notes that somebody approves of a car, or does no more. Each has one say, and none on what they submitted.
+/// Notes that somebody approves of a car, or does no more. Each has one say, and none on what they submitted, from
+/// whichever of their clones.
 pub(super) fn approve<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) -> Ruling<B::Fault> {
     let Command::Approve { target, car: id, commit, withdraw } = &operation.command else {
         unreachable!("BUG: only an approval is decided here")
@@ -130,14 +131,14 @@ pub(super) fn approve<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation)
     }
     if *withdraw {
         not_landing(draft, target, id)?;
-    } else if car.submitted_by == *by {
+    } else if car.submitted_by.is_same_person(by) {
         return refused(Refusal::OwnCar(id.clone()));
     }
-    let approves = car.approvals.iter().any(|approval| approval.by == *by);
+    let approves = car.approvals.iter().any(|approval| approval.by.is_same_person(by));
     let changed = approves == *withdraw;
     if changed {
         if *withdraw {
-            car.approvals.retain(|approval| approval.by != *by);
+            car.approvals.retain(|approval| !approval.by.is_same_person(by));
         } else if car.approvals.len() >= APPROVALS_MAX {
             let (what, size) = ("approvals of one car", car.approvals.len() + 1);
             return refused(Refusal::TooLarge { what, size, size_max: APPROVALS_MAX });
