@@ -102,6 +102,16 @@ impl CliError {
         clean(&self.message)
     }
 
+    /// The next command to run.
+    pub(super) fn hint(&self) -> String {
+        clean(&self.hint)
+    }
+
+    /// Whether the answer is no: it is about what was asked for, and says nothing of anything else.
+    pub(super) fn is_no(&self) -> bool {
+        matches!(self.exit, exit::NO | exit::HELD | exit::FORBIDDEN)
+    }
+
     /// Whether the command was never run.
     pub(super) fn is_usage(&self) -> bool {
         self.exit == exit::USAGE

@@ -8,7 +8,8 @@ use super::{Context, tasks, view};
 use crate::config::Feed;
 use crate::domain::Branch;
 use crate::domain::board::Board;
-use crate::engine::ports::Host;
+use crate::engine::ports::{Code, Host};
+use crate::engine::{EngineError, Promoted, Submitted};
 
 /// Submit what has landed on a branch to the branch above it
 ///
@@ -21,47 +22,79 @@ pub struct Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
-    let session = &context.session;
     let named: Vec<Branch> = tasks::parse_all(&args.branches)?;
-    let board = context.board()?;
-    let mut promotions: Vec<(Branch, Branch)> = Vec::new();
-    if named.is_empty() {
-        let trains = board.read(true, |board| Ok(board.trains()?))?;
-        for source in trains.into_iter().map(|train| train.target) {
-            // Without a rhythm it is promoted by hand.
-            if let Some(Feed { into, every: Some(every) }) = session.settings()?.feed(&source)
-                && board.is_due(&source, &into, every, session.host.now())?
-            {
-                promotions.push((source, into));
+    let all = named.is_empty();
+    // What feeds what is up to the branch that all work goes to, as it is now.
+    context.session.code.refresh(&[context.session.target()?])?;
+    let sources = if all {
+        let trains = context.board()?.read(true, |board| Ok(board.trains()?))?;
+        trains.into_iter().map(|train| train.target).collect()
+    } else {
+        named
+    };
+    let (mut text, mut said, mut passed_over) = (String::new(), Vec::new(), Vec::new());
+    let mut first: Option<CliError> = None;
+    for source in &sources {
+        match promote(context, source, all) {
+            Ok(Some((into, promoted))) => {
+                let words = if promoted.again { "is in the train already" } else { "is in the train" };
+                let commit = view::short(promoted.commit.as_str());
+                text.push_str(&format!("{} {words} for {into}: {commit} of {source}\n", promoted.car));
+                said.push(json!({
+                    "branch": source.as_str(), "target": into.as_str(), "car": promoted.car.as_str(),
+                    "commit": promoted.commit.as_str(), "position": promoted.position, "again": promoted.again,
+                }));
             }
+            Ok(None) => {}
+            // What is wrong with one branch must not keep the others.
+            Err(error) if sources.len() > 1 && error.is_no() => {
+                text.push_str(&format!("{source} is passed over: {} ({})\n", error.message(), error.hint()));
+                let mut why = error.to_json();
+                view::merge(&mut why, json!({ "branch": source.as_str() }));
+                passed_over.push(why);
+                first.get_or_insert(error);
+            }
+            Err(error) => return Err(error),
         }
     }
-    for source in named {
-        let feed = session.settings()?.feed(&source).ok_or_else(|| {
-            let what = format!("nothing says which branch is above {source}");
-            let hint = format!("into = \"main\" under [trains.\"{source}\"] in .scrum.toml");
-            CliError::new(exit::NO, "no-branch-above", what, hint)
-        })?;
-        promotions.push((source, feed.into));
-    }
-    let (mut text, mut said) = (String::new(), Vec::new());
-    for (source, into) in promotions {
-        context.check_target(&into)?;
-        let promoted = match board.promote_branch(&source, &into, &session.code) {
-            // One that is due and has brought nothing new is no news.
-            Err(crate::engine::EngineError::Impossible { .. }) if args.branches.is_empty() => continue,
-            promoted => promoted?,
-        };
-        let words = if promoted.again { "is in the train already" } else { "is in the train" };
-        let commit = view::short(promoted.commit.as_str());
-        text.push_str(&format!("{} {words} for {into}: {commit} of {source}\n", promoted.car));
-        said.push(json!({
-            "branch": source.as_str(), "target": into.as_str(), "car": promoted.car.as_str(),
-            "commit": promoted.commit.as_str(), "position": promoted.position, "again": promoted.again,
-        }));
-    }
-    if said.is_empty() {
+    if said.is_empty() && passed_over.is_empty() {
         text.push_str("Nothing is to be promoted now.\n");
     }
-    Ok(Reply::new(json!({ "promotions": said }), view::clean(&text)))
+    let reply = Reply::new(json!({ "promotions": said, "passed_over": passed_over }), view::clean(&text));
+    Ok(reply.exiting(first.map_or(0, |error| error.exit)))
+}
+
+/// Promotes one branch, and says where to. Of `all` branches only those are whose time it is, and one that has brought
+/// nothing new is no news.
+fn promote(context: &Context, source: &Branch, all: bool) -> Result<Option<(Branch, Submitted)>, CliError> {
+    let (session, board) = (&context.session, context.board()?);
+    let into = match session.settings()?.feed(source) {
+        // Without a rhythm it is promoted by hand.
+        None | Some(Feed { every: None, .. }) if all => return Ok(None),
+        Some(Feed { into, every: Some(every) }) if all => {
+            if !board.is_due(source, &into, every, session.host.now())? {
+                return Ok(None);
+            }
+            into
+        }
+        Some(Feed { into, .. }) => into,
+        None => {
+            let what = format!("nothing says which branch is above {source}");
+            let hint = format!("into = \"main\" under [trains.\"{source}\"] in .scrum.toml");
+            return Err(CliError::new(exit::NO, "no-branch-above", what, hint));
+        }
+    };
+    let allowed = context.check_target(&into);
+    allowed
+        .map_err(|error| error.advising(format!("see branches.targets, and what {source} feeds, in .scrum.toml")))?;
+    let impossible = |what: String, hint: String| Err(EngineError::Impossible { what, hint }.into());
+    match board.promote_branch(source, &into, &session.code)? {
+        Promoted::OnItsWay(submitted) => Ok(Some((into, submitted))),
+        Promoted::NothingNew | Promoted::Gone if all => Ok(None),
+        Promoted::NothingNew => impossible(
+            format!("{into} has all of {source} already"),
+            format!("git scrum merge-train --target {source}"),
+        ),
+        Promoted::Gone => impossible(format!("there is no branch {source}"), "git branch --all".to_owned()),
+    }
 }

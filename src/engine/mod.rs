@@ -32,6 +32,7 @@ pub use heartbeat::{Kept, LostClaim, is_gone, latest};
 pub use journal::{Journal, NoJournal, Resumed};
 pub use knowledge::{Knowledge, NewEntry};
 pub use pass::{Check, Outlook, Pass, PassEvent, PassReport, PassSettings};
+pub use promote::Promoted;
 pub use revert::Reverted;
 pub use runs::Said;
 pub use submit::{SubmitRequest, Submitted};

@@ -10,47 +10,55 @@ use super::journal::Journal;
 use super::ports::{Code, Host};
 use super::submit::Submitted;
 use crate::domain::board::Board;
-use crate::domain::{Branch, Car, CarId, CarState, Command, Outcome, Seconds, Timestamp};
+use crate::domain::{Branch, Car, CarId, CarState, Command, Outcome, Refusal, Seconds, Timestamp};
 use crate::ledger::{RefUpdate, Store};
 use crate::record::names::branch_ref;
 
 /// How often it is tried again when the branch was moved meanwhile.
 const ATTEMPTS: u32 = 5;
 
+/// What came of promoting a branch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Promoted {
+    /// It is on its way to the branch above.
+    OnItsWay(Submitted),
+    /// The branch above has all of it already.
+    NothingNew,
+    /// There is no such branch any more.
+    Gone,
+}
+
 impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
     /// Submits the head of `source` to the train of `target`, under a branch of its own. While an earlier promotion of
     /// `source` is on its way there, that one is the answer.
-    pub fn promote_branch(&self, source: &Branch, target: &Branch, code: &impl Code) -> Result<Submitted, EngineError> {
+    pub fn promote_branch(&self, source: &Branch, target: &Branch, code: &impl Code) -> Result<Promoted, EngineError> {
         for _ in 0..ATTEMPTS {
             match self.try_promote(source, target, code) {
                 // Somebody promotes the same.
                 Err(EngineError::Moved { .. }) => continue,
+                // This very commit has landed, as another one: squashed, or put on the target anew.
+                Err(EngineError::Refused(Refusal::AlreadyLanded { .. })) => return Ok(Promoted::NothingNew),
                 done => return done,
             }
         }
         Err(EngineError::Exhausted { attempts: ATTEMPTS })
     }
 
-    fn try_promote(&self, source: &Branch, target: &Branch, code: &impl Code) -> Result<Submitted, EngineError> {
+    fn try_promote(&self, source: &Branch, target: &Branch, code: &impl Code) -> Result<Promoted, EngineError> {
         let branch = branch_of(source)?;
         let car = CarId::from(&branch);
         let known = self.read(true, |board| Ok(board.car(target, &car)?))?;
         if let Some(Car { commit, position, .. }) = known.filter(|known| known.state.is_open()) {
-            return Ok(Submitted { car, commit, branch, position, again: true });
+            return Ok(Promoted::OnItsWay(Submitted { car, commit, branch, position, again: true }));
         }
         code.refresh(&[source.clone(), target.clone(), branch.clone()])?;
-        let head = |branch: &Branch| {
-            code.head(branch)?.ok_or_else(|| EngineError::Impossible {
-                what: format!("there is no branch {branch}"),
-                hint: "git branch --all".to_owned(),
-            })
-        };
-        let (commit, tip) = (head(source)?, head(target)?);
+        let Some(commit) = code.head(source)? else { return Ok(Promoted::Gone) };
+        let tip = code.head(target)?.ok_or_else(|| EngineError::Impossible {
+            what: format!("there is no branch {target}, which {source} is promoted to"),
+            hint: "git branch --all".to_owned(),
+        })?;
         if code.contains(&tip, &commit)? {
-            return Err(EngineError::Impossible {
-                what: format!("{target} has all of {source} already"),
-                hint: format!("git scrum merge-train --target {source}"),
-            });
+            return Ok(Promoted::NothingNew);
         }
         let (name, old) = (branch_ref(&branch), code.head(&branch)?.map(String::from));
         let update = RefUpdate { name, old, new: Some(commit.as_str().to_owned()) };
@@ -71,7 +79,7 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         let Outcome::Submitted { position, again, .. } = self.publish_together(command, update, code)?.outcome else {
             unreachable!("BUG: a submission has the outcome of one")
         };
-        Ok(Submitted { car, commit, branch, position, again })
+        Ok(Promoted::OnItsWay(Submitted { car, commit, branch, position, again }))
     }
 
     /// Whether it is time to promote `source` to `target` again: `every` so often, counted from when it was last

@@ -81,6 +81,45 @@ fn each_branch_is_promoted_in_its_own_rhythm() {
 }
 
 #[test]
+fn one_branch_that_cannot_be_promoted_does_not_keep_the_others() {
+    let config = "[train]\ncheck = [\"true\"]\n[trains.main]\nmethod = \"squash\"\n\
+        [trains.a]\ninto = \"nowhere\"\nevery = \"1h\"\n[trains.b]\ninto = \"forbidden\"\nevery = \"1h\"\n\
+        [trains.c]\ninto = \"main\"\nevery = \"1s\"\n[trains.d]\ninto = \"main\"\nevery = \"1s\"\n\
+        [trains.gone]\ninto = \"main\"\nevery = \"1h\"\n\
+        [branches]\ntargets = [\"main\", \"nowhere\", \"gone\", \"{a,b,c,d}\"]\n";
+    let world = World::with_config(RemoteKind::File, config).expect("a file remote");
+    let clone = world.clone_with_board("a");
+    for branch in ["a", "b", "c", "d", "gone", "forbidden"] {
+        world.sandbox.git(&clone, &["push", "-q", "origin", &format!("origin/main:refs/heads/{branch}")]);
+    }
+    for branch in ["a", "b", "c", "gone"] {
+        submit(&world, &clone, &format!("for-{branch}"), branch);
+        pass(&world, &clone, branch);
+    }
+    world.sandbox.git(&clone, &["push", "-q", "origin", ":gone"]);
+    world.ok(&clone, &["promote", "c"]);
+    // It lands there as another commit: nothing of it is in main, and nothing is left to promote.
+    assert_eq!(pass(&world, &clone, "main"), ["land promote/c"]);
+    submit(&world, &clone, "for-d", "d");
+    pass(&world, &clone, "d");
+    let later = git_scrum::domain::Timestamp::from_secs(
+        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs() + 60,
+    );
+    let answer = world.ask_at(&clone, &later.to_string(), &["promote"]);
+    assert_eq!(answer.exit, 1, "{answer:?}");
+    let data = answer.json()["data"].clone();
+    assert_eq!(texts(&data["promotions"], Some("car")), ["promote/d"]);
+    assert_eq!(texts(&data["passed_over"], Some("branch")), ["a", "b"]);
+    assert_eq!(texts(&data["passed_over"], Some("code")), ["impossible", "forbidden-target"]);
+    let told = world.run(&clone, &["promote", "b", "c", "d"]);
+    assert_eq!(told.exit, 8, "{told:?}");
+    let lines: Vec<&str> = told.stdout.lines().map(|line| line.split(": ").next().expect("words")).collect();
+    assert_eq!(lines, ["b is passed over", "c is passed over", "promote/d is in the train already for main"]);
+    assert_eq!(world.ask(&clone, &["promote", "a"]).error(1)["code"], "impossible");
+    assert_eq!(world.ask(&clone, &["promote", "c"]).error(1)["code"], "impossible");
+}
+
+#[test]
 fn each_train_has_checks_of_its_own() {
     let (world, clone) = levels(&format!("{LEVELS}[trains.main]\ncheck = [\"sh\", \"-c\", \"test ! -e one\"]\n"));
     submit(&world, &clone, "one", "integration");
