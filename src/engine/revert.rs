@@ -1,7 +1,7 @@
 //! Taking back what has landed: a commit that undoes what a car brought becomes a car of its own, first in line.
 //!
 //! Guarantees: nobody's checkout is touched, and the target moves only as it always does, by a candidate that passed;
-//! what was taken back once is not again. Must not know how commits are merged.
+//! what was taken back is not again, unless that was taken back. Must not know how commits are merged.
 
 use super::board::Engine;
 use super::error::EngineError;
@@ -64,11 +64,12 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
                 let submitted = Submitted { car: reverts, commit, branch, position, again: true };
                 return Ok(Reverted { landed_as, submitted });
             }
-            Some(CarState::Landed) => {
+            Some(CarState::Landed) if !self.is_taken_back(known.as_ref().expect("BUG: it was just found"))? => {
                 let what = format!("{id} was taken back already, by {reverts}");
                 return impossible(what, format!("git scrum show {reverts}"));
             }
-            Some(CarState::Ejected) | None => {}
+            // Whoever took it back had it taken back: it is on the target again.
+            Some(CarState::Landed | CarState::Ejected) | None => {}
         }
         code.refresh(&[target.clone(), branch.clone()])?;
         let head = code.head(&branch)?;
@@ -100,6 +101,18 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             unreachable!("BUG: a submission has the outcome of one")
         };
         Ok(Reverted { landed_as, submitted: Submitted { car: reverts, commit, branch, position, again } })
+    }
+
+    /// Whether what a car brought is not on its target any more, for it was taken back and that was not taken back.
+    fn is_taken_back(&self, car: &Car) -> Result<bool, EngineError> {
+        // What landed past the train, or would be called too long a name, is taken back by no car.
+        let reverts = car.landed_as.as_ref().and_then(|landed_as| branch_of(car, landed_as).ok());
+        let Some(reverts) = reverts else { return Ok(false) };
+        let reverts = self.read(false, |board| Ok(board.car(&car.target, &CarId::from(&reverts))?))?;
+        match reverts.filter(|reverts| reverts.state == CarState::Landed) {
+            Some(reverts) => Ok(!self.is_taken_back(&reverts)?),
+            None => Ok(false),
+        }
     }
 
     /// The commit on the tip of `target` that undoes what came between two others.

@@ -192,6 +192,34 @@ fn what_is_taken_back_goes_first_and_is_taken_back_once() {
 }
 
 #[test]
+fn what_came_back_can_be_taken_back_again() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    yard.tick();
+    yard.settle(|_| false);
+    let is_there = |yard: &Yard| yard.world.landed_files().contains(&"A".to_owned());
+    let mut take_back = |car: &str| {
+        let reverts = tell(&yard, &["revert", car]);
+        let reverts = reverts["car"].as_str().expect("a car").to_owned();
+        yard.tick();
+        yard.settle(|_| false);
+        let refused = yard.world.ask(&yard.clone, &["revert", car]).error(1);
+        assert!(refused["message"].as_str().expect("words").contains("was taken back already"), "{refused}");
+        (reverts, is_there(&yard))
+    };
+    for _ in 0..2 {
+        let (once, there) = take_back("A");
+        assert!(!there);
+        let (twice, there) = take_back(&once);
+        assert!(there);
+        let (_, there) = take_back(&twice);
+        assert!(!there);
+        let (_, there) = take_back(&once);
+        assert!(there);
+    }
+}
+
+#[test]
 fn what_was_built_upon_is_not_taken_back_blindly() {
     let mut yard = Yard::new("");
     yard.submit("A");
