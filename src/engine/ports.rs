@@ -55,6 +55,8 @@ pub trait Code {
     fn set_not_atomic(&self);
     /// The full name of the ref that landing on `target` moves.
     fn target_ref(&self, target: &Branch) -> String;
+    /// The branch at the truth for which there cannot be one of this name: a part of it, or one below it.
+    fn in_the_way(&self, branch: &Branch) -> Result<Option<String>, Fault>;
     /// Moves refs of the code, each by itself, in one push.
     fn publish(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault>;
     /// Moves a target by itself, and a worktree of this clone that has it checked out with it.

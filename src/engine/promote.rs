@@ -60,7 +60,11 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         if code.contains(&tip, &commit)? {
             return Ok(Promoted::NothingNew);
         }
-        let (name, old) = (branch_ref(&branch), code.head(&branch)?.map(String::from));
+        let old = code.head(&branch)?.map(String::from);
+        if old.is_none() {
+            self.check_name_is_free(&branch, code)?;
+        }
+        let name = branch_ref(&branch);
         let update = RefUpdate { name, old, new: Some(commit.as_str().to_owned()) };
         let command = Command::Submit {
             car: car.clone(),

@@ -73,6 +73,9 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         }
         code.refresh(&[target.clone(), branch.clone()])?;
         let head = code.head(&branch)?;
+        if head.is_none() {
+            self.check_name_is_free(&branch, code)?;
+        }
         let ours = |head: &ObjectId| known.as_ref().is_some_and(|known| known.commit == *head);
         let (commit, update) = match &head {
             // Of a killed process, or what somebody made of it: it is submitted as it is.

@@ -175,6 +175,17 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         Ok((commit, update))
     }
 
+    /// Checks that a branch which is to be made can be: git keeps no branch below another one.
+    pub(super) fn check_name_is_free(&self, branch: &Branch, code: &impl Code) -> Result<(), EngineError> {
+        match code.in_the_way(branch)? {
+            None => Ok(()),
+            Some(other) => Err(EngineError::Impossible {
+                what: format!("there is a branch {other}, so that none can be called {branch}"),
+                hint: format!("give {other} another name, where the code is pushed to as well, then run it again"),
+            }),
+        }
+    }
+
     /// Runs a command with one more ref in its push; or, where that cannot be, with the ref first.
     pub(super) fn publish_together(
         &self,

@@ -247,6 +247,31 @@ impl Code for GitCode {
         branch_ref(target)
     }
 
+    fn in_the_way(&self, branch: &Branch) -> Result<Option<String>, Fault> {
+        let name = branch.as_str();
+        let above: Vec<String> = name.match_indices('/').map(|(at, _)| format!("refs/heads/{}", &name[..at])).collect();
+        let below = format!("refs/heads/{name}/");
+        let there: Vec<String> = match &self.truth {
+            Truth::Local => {
+                let mut there: Vec<String> = self.refs.list(&below)?.into_iter().map(|(name, _)| name).collect();
+                for name in &above {
+                    there.extend(self.refs.read(name)?.map(|_| name.clone()));
+                }
+                there
+            }
+            Truth::Remote { name: remote, url } => {
+                let all_below = format!("{below}*");
+                let patterns: Vec<&str> = above.iter().chain([&all_below]).map(String::as_str).collect();
+                let listed = self.git.list_remote(url, &patterns).map_err(|error| git_fault("listing refs", error))?;
+                let listed = listed.map_err(|(cause, said)| transfer_fault(remote, cause, &said))?;
+                listed.into_iter().map(|(name, _)| name).collect()
+            }
+        };
+        // The server takes a pattern for the end of a name.
+        let found = there.iter().find(|name| above.contains(name) || name.starts_with(&below));
+        Ok(found.and_then(|name| name.strip_prefix("refs/heads/")).map(str::to_owned))
+    }
+
     fn publish(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
         let Truth::Remote { name, url } = &self.truth else { return self.refs.transact(updates) };
         let report = self.git.push(url, updates, false, |name| tracking_ref(&self.truth, name));

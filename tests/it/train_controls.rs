@@ -220,6 +220,20 @@ fn what_came_back_can_be_taken_back_again() {
 }
 
 #[test]
+fn a_branch_that_stands_in_the_way_is_named() {
+    let mut yard = Yard::new("");
+    yard.submit("A");
+    yard.tick();
+    yard.settle(|_| false);
+    yard.world.sandbox.git(&yard.clone, &["push", "-q", "origin", "origin/main:refs/heads/revert"]);
+    let error = yard.world.ask(&yard.clone, &["revert", "A"]).error(1);
+    let says = error["message"].as_str().expect("words");
+    assert!(says.starts_with("there is a branch revert, so that none can be called revert/A-"), "{error}");
+    yard.world.sandbox.git(&yard.clone, &["push", "-q", "origin", ":revert"]);
+    tell(&yard, &["revert", "A"]);
+}
+
+#[test]
 fn what_was_built_upon_is_not_taken_back_blindly() {
     let mut yard = Yard::new("");
     yard.submit("A");

@@ -109,6 +109,10 @@ impl Code for SimCode<'_> {
         branch_ref(target)
     }
 
+    fn in_the_way(&self, _: &Branch) -> Result<Option<String>, Fault> {
+        Ok(None)
+    }
+
     fn publish(&self, updates: &[RefUpdate]) -> Result<Outcome, Fault> {
         for update in updates {
             let update = std::slice::from_ref(update);
