@@ -450,12 +450,25 @@ impl Session {
         }
     }
 
+    /// Why work must not land on `target`, if it must not: by the list of the branch that all work goes to, and by its
+    /// own. A branch cannot let itself be landed on.
+    pub fn why_not_land_on(&self, target: &Branch) -> Result<Option<String>, SessionError> {
+        let mut branches = vec![self.target()?, target.clone()];
+        branches.dedup();
+        for branch in branches {
+            if let Some(why) = self.settings_of(&branch)?.why_not_land_on(target) {
+                return Ok(Some(why));
+            }
+        }
+        Ok(None)
+    }
+
     /// What a pass of the train needs to know.
     pub fn pass_settings(&self, target: &Branch) -> Result<PassSettings, SessionError> {
         let settings = self.settings_of(target)?;
         Ok(PassSettings {
             target: target.clone(),
-            forbidden: settings.why_not_land_on(target),
+            forbidden: self.why_not_land_on(target)?,
             policy: settings.train.policy(),
             method: settings.train.method,
             lanes: settings.train.lanes(),

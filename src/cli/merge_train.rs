@@ -14,7 +14,7 @@ use crate::domain::command::EjectCause;
 use crate::domain::planner::{Action, in_order};
 use crate::domain::train::Freeze;
 use crate::domain::{Branch, Car, CarId, Command, Outcome, Priority, Refusal, Train};
-use crate::engine::ports::Radar;
+use crate::engine::ports::{Code, Radar};
 use crate::engine::{Outlook, Pass, PassEvent, PassReport, PassSettings};
 use crate::ledger::Pace;
 use crate::session::Session;
@@ -97,10 +97,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
 }
 
 fn one_pass(context: &Context, target: &Branch, dry_run: bool) -> Result<Reply, CliError> {
-    use crate::engine::ports::Code;
     let session = &context.session;
-    // The settings are those of the target as it is now.
-    session.code.refresh(std::slice::from_ref(target))?;
+    refresh(session, target)?;
     let settings = session.pass_settings(target)?;
     if settings.checks.is_empty() && !settings.policy.external {
         context.talk.tell("warning: no check is configured (train.check in .scrum.toml): whatever merges will land");
@@ -112,6 +110,14 @@ fn one_pass(context: &Context, target: &Branch, dry_run: bool) -> Result<Reply, 
     let pass = Pass { engine: &board, code: &session.code, checks: &checks, radar, settings: &settings };
     let report = if dry_run { pass.dry_run()? } else { pass.run(&mut |event| tell(context, &event))? };
     Ok(reply(target, &report))
+}
+
+/// Looks where the target is now: the settings are those that it has there. Where work may land at all is up to the
+/// branch that all work goes to as well.
+fn refresh(session: &Session, target: &Branch) -> Result<(), CliError> {
+    let mut branches = vec![target.clone(), session.target()?];
+    branches.dedup();
+    Ok(session.code.refresh(&branches)?)
 }
 
 /// The radar, where the order of cars goes by what it shows.
@@ -219,11 +225,9 @@ fn status(context: &Context, target: &Branch) -> Result<Reply, CliError> {
 /// Why the open cars of a train are where they are, and when they may land; where that cannot be told just now, nothing
 /// but a warning.
 fn outlook(context: &Context, target: &Branch, train: &Train, cars: &[Car]) -> Outlook {
-    use crate::engine::ports::Code;
     let session = &context.session;
     let explain = || -> Result<Outlook, CliError> {
-        // The settings are those of the target as it is now.
-        session.code.refresh(std::slice::from_ref(target))?;
+        refresh(session, target)?;
         let (settings, board, checks) = (session.pass_settings(target)?, context.board()?, session.checks());
         let radar = radar(session, &settings);
         let radar = radar.as_ref().map(|radar| radar as &dyn Radar);

@@ -224,7 +224,7 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
 impl Context {
     /// Refuses a target that work must not be submitted to.
     fn check_target(&self, target: &Branch) -> Result<(), CliError> {
-        let Some(what) = self.session.settings()?.why_not_land_on(target) else { return Ok(()) };
+        let Some(what) = self.session.why_not_land_on(target)? else { return Ok(()) };
         let hint = "git scrum submit --target BRANCH";
         Err(CliError::new(errors::exit::FORBIDDEN, "forbidden-target", what, hint).with("target", target.as_str()))
     }

@@ -6,6 +6,7 @@ use super::errors::CliError;
 use super::output::Reply;
 use super::{Context, tasks, view};
 use crate::domain::{Branch, CarId};
+use crate::engine::ports::Code;
 
 /// Take back what a car has brought: the opposite of it becomes a car, first in line
 #[derive(clap::Args)]
@@ -24,6 +25,9 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
         None => session.target()?,
     };
     let id: CarId = tasks::parse(&args.car)?;
+    // Where work may land is up to the branch that all work goes to, as it is now.
+    session.code.refresh(&[session.target()?])?;
+    context.check_target(&target).map_err(|error| error.advising("see branches.targets in .scrum.toml"))?;
     let reverted = context.board()?.revert(&id, &target, &session.code)?;
     let (submitted, landed_as) = (&reverted.submitted, &reverted.landed_as);
     let words = if submitted.again { "is in the train already" } else { "goes first in the train" };

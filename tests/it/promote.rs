@@ -163,6 +163,31 @@ fn where_work_may_land_no_more_it_waits_and_is_not_forgotten() {
 }
 
 #[test]
+fn a_branch_does_not_let_itself_be_landed_on() {
+    let (world, clone) = levels("[train]\ncheck = [\"true\"]\n");
+    submit(&world, &clone, "one", "integration");
+    assert_eq!(pass(&world, &clone, "integration"), ["land one"]);
+    submit(&world, &clone, "two", "integration");
+    // From here on work lands on main, as main says; what the other branch has in its file says nothing of it.
+    let git = |args: &[&str]| world.sandbox.git(&clone, args);
+    git(&["checkout", "-q", "-B", "settings", "origin/main"]);
+    let config = "[train]\ncheck = [\"true\"]\n[branches]\ntargets = [\"main\"]\n";
+    world.sandbox.commit_file(&clone, ".scrum.toml", config, "Land on main only");
+    git(&["push", "-q", "origin", "settings:main"]);
+    // It has been told by nobody.
+    git(&["update-ref", "-d", "refs/remotes/origin/main"]);
+    let why = "work must not land on integration, but on main (branches.targets in .scrum.toml)";
+    let waits = world.ok(&clone, &["merge-train", "--target", "integration"]);
+    assert_eq!(texts(&waits["actions"], Some("reason")), [why]);
+    for refused in
+        [&["revert", "one", "--target", "integration"][..], &["submit", "--branch", "two", "--target", "integration"]]
+    {
+        let error = world.ask(&clone, refused).error(8);
+        assert_eq!((&error["code"], &error["message"]), (&"forbidden-target".into(), &why.into()));
+    }
+}
+
+#[test]
 fn the_work_of_a_team_begins_on_its_branch_and_lands_there() {
     let (world, clone) = levels(LEVELS);
     submit(&world, &clone, "one", "team/alpha");
