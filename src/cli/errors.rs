@@ -123,7 +123,7 @@ impl CliError {
 
     /// Whether the same command may well succeed in a while.
     pub(super) fn may_pass(&self) -> bool {
-        matches!(self.exit, exit::UNKNOWN | exit::NETWORK) || matches!(self.code, "locked" | "moved")
+        matches!(self.exit, exit::UNKNOWN | exit::NETWORK) || matches!(self.code, "locked" | "in-use" | "moved")
     }
 
     pub(super) fn to_json(&self) -> Value {
@@ -180,6 +180,10 @@ impl From<Fault> for CliError {
             ),
             Fault::TooLarge { .. } => {
                 CliError::new(exit::USAGE, "too-large", message, "give less text at once, or fewer tasks")
+            }
+            Fault::InUse { .. } => {
+                let hint = "commit or stash what has changed there, then run it again";
+                CliError::new(exit::ENVIRONMENT, "in-use", message, hint)
             }
             Fault::NoRepository { .. } => {
                 CliError::new(exit::ENVIRONMENT, "no-repository", message, "cd to a repository, or git init")

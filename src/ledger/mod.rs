@@ -229,6 +229,12 @@ pub enum Fault {
         /// What is wrong, and with what.
         what: String,
     },
+    /// A worktree has in it what was to be moved, and changes that this would overwrite.
+    #[error("{what}")]
+    InUse {
+        /// Which worktree, and what it has.
+        what: String,
+    },
     /// A value would be larger than any may be; nothing was written.
     #[error("{what} would have {size} bytes")]
     TooLarge {

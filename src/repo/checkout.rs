@@ -71,11 +71,11 @@ impl GitCode {
         let here = worktree.display();
         let status = git.run(&["status", "--porcelain", "--untracked-files=no"]);
         if !status.map_err(|error| git_fault("looking for changes", error))?.is_empty() {
-            let reason = format!("{target} is checked out in {here}, which has uncommitted changes");
-            return Ok(Outcome::Locked { reason });
+            let what = format!("{target} is checked out in {here}, which has uncommitted changes");
+            return Err(Fault::InUse { what });
         }
         if let Err(error) = git.run(&["read-tree", "-n", "-m", "-u", from.as_str(), to.as_str()]) {
-            return Ok(Outcome::Locked { reason: format!("{target} is checked out in {here}: {error}") });
+            return Err(Fault::InUse { what: format!("{target} is checked out in {here}: {error}") });
         }
         let moving = Move { worktree: worktree.clone(), branch: target.clone(), from: from.clone(), to: to.clone() };
         let record = self.state_dir.join(format!("moving-{to}"));

@@ -94,6 +94,7 @@ fn a_checked_out_target_with_changes_is_left_alone() {
     let main = world.sandbox.git(&repo, &["rev-parse", "main"]);
     let error = world.ask(&repo, &["merge-train"]).error(128);
     assert!(error["message"].as_str().expect("words").contains("uncommitted changes"), "{error}");
+    assert_eq!(error["hint"], "commit or stash what has changed there, then run it again");
     assert_eq!(world.sandbox.git(&repo, &["rev-parse", "main"]), main);
     world.sandbox.git(&repo, &["checkout", "-q", ".scrum.toml"]);
     world.ok(&repo, &["merge-train"]);
