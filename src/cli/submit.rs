@@ -62,20 +62,21 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
         task.as_ref().map(CarId::from).or(branch.as_ref().map(CarId::from)).expect("BUG: one of both is there")
     };
     let together = if args.together { cars.iter().map(named).collect() } else { Vec::new() };
+    let after = tasks::parse_all(&args.after)?;
+    let request = |(task, branch): Named| SubmitRequest {
+        fence: task.as_ref().and_then(|task| fence(context, args.fence, task)),
+        task,
+        branch,
+        target: target.clone(),
+        priority,
+        after: after.clone(),
+        together: together.clone(),
+        single: args.single,
+        leave_uncommitted: args.leave_uncommitted,
+    };
+    let requests: Vec<SubmitRequest> = cars.into_iter().map(request).collect();
     let (mut text, mut said) = (String::new(), Vec::new());
-    for (task, branch) in cars {
-        let request = SubmitRequest {
-            fence: task.as_ref().and_then(|task| fence(context, args.fence, task)),
-            task,
-            branch,
-            target: target.clone(),
-            priority,
-            after: tasks::parse_all(&args.after)?,
-            together: together.clone(),
-            single: args.single,
-            leave_uncommitted: args.leave_uncommitted,
-        };
-        let submitted = context.board()?.submit(&request, &session.code)?;
+    for submitted in context.board()?.submit(&requests, &session.code)? {
         let car = &submitted.car;
         let words = if submitted.again { "is in the train already" } else { "is in the train" };
         text.push_str(&format!(

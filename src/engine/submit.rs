@@ -51,9 +51,28 @@ pub struct Submitted {
     pub again: bool,
 }
 
+/// What is about to be submitted.
+struct Ready {
+    car: CarId,
+    commit: ObjectId,
+    branch: Branch,
+    target: Branch,
+    command: Command,
+    /// What publishes the branch, where only this clone has it.
+    update: Option<RefUpdate>,
+}
+
 impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
-    /// Submits a branch. Work in a clone is published by the same push that puts it into the train.
-    pub fn submit(&self, request: &SubmitRequest, code: &impl Code) -> Result<Submitted, EngineError> {
+    /// Submits branches, one after the other; none where one of them cannot be. Work in a clone is published by the
+    /// same push that puts it into the train.
+    pub fn submit(&self, requests: &[SubmitRequest], code: &impl Code) -> Result<Vec<Submitted>, EngineError> {
+        let ready: Vec<Ready> =
+            requests.iter().map(|request| self.make_ready(request, code)).collect::<Result<_, _>>()?;
+        ready.into_iter().map(|ready| self.submit_ready(ready, code)).collect()
+    }
+
+    /// Looks for what is to be submitted, and at whether it can be.
+    fn make_ready(&self, request: &SubmitRequest, code: &impl Code) -> Result<Ready, EngineError> {
         let claim = match &request.task {
             Some(task) => Some(self.own_claim(task, request.fence)?),
             None => None,
@@ -107,8 +126,13 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             single: request.single,
             first: false,
         };
+        Ok(Ready { car, commit, branch, target: request.target.clone(), command, update })
+    }
+
+    fn submit_ready(&self, ready: Ready, code: &impl Code) -> Result<Submitted, EngineError> {
+        let Ready { car, commit, branch, target, command, update } = ready;
         let mut asked = self.publish_together(command.clone(), update.clone(), code)?;
-        if asked.resumed && !self.is_in_train(&request.target, &car, &commit)? {
+        if asked.resumed && !self.is_in_train(&target, &car, &commit)? {
             // What the killed process had submitted has left the train meanwhile: this is a new request after all.
             self.journal.delivered();
             asked = self.publish_together(command, update, code)?;

@@ -142,6 +142,16 @@ fn a_new_commit_keeps_what_was_wished_for_the_car() {
 }
 
 #[test]
+fn where_one_is_not_there_none_is_submitted() {
+    let yard = Yard::new("");
+    yard.push("A", "A", "A");
+    let args = ["submit", "--together", "--branch", "A", "--branch", "missing"];
+    let error = yard.world.ask(&yard.clone, &args).error(1);
+    assert_eq!(error["message"], "there is no branch missing to submit");
+    assert_eq!(yard.world.ok(&yard.clone, &["merge-train", "status"])["cars"], Value::Array(Vec::new()));
+}
+
+#[test]
 fn a_batch_is_not_halved_between_those_that_land_together() {
     let mut yard = Yard::new("strategy = \"batch\"\n");
     yard.submit("A");

@@ -101,8 +101,9 @@ impl<'p> Invocation<'p> {
     fn submit(&self, request: &SubmitRequest) {
         let code = crate::code::SimCode(self.process);
         self.process.step(|| format!("submits {request:?}"));
-        let submitted = self.with_engine(|engine| engine.submit(request, &code));
-        let outcome = submitted.map(|submitted| {
+        let submitted = self.with_engine(|engine| engine.submit(std::slice::from_ref(request), &code));
+        let outcome = submitted.map(|mut submitted| {
+            let submitted = submitted.remove(0);
             let (car, position, again) = (submitted.car, submitted.position, submitted.again);
             ((Outcome::Submitted { car, position, again }, None), ())
         });
