@@ -15,7 +15,7 @@ use crate::domain::planner::{Action, in_order};
 use crate::domain::train::Freeze;
 use crate::domain::{Branch, Car, CarId, Command, Outcome, Priority, Refusal, Train};
 use crate::engine::ports::{Code, Radar};
-use crate::engine::{Outlook, Pass, PassEvent, PassReport, PassSettings};
+use crate::engine::{EngineError, Outlook, Pass, PassEvent, PassReport, PassSettings};
 use crate::ledger::Pace;
 use crate::session::Session;
 
@@ -269,13 +269,36 @@ fn promote(context: &Context, target: Branch, car: &str) -> Result<Reply, CliErr
     };
     let ids: Vec<&str> = cars.iter().map(|id| id.as_str()).collect();
     let words = if changed { "goes first" } else { "goes first already" };
-    let needs = match ids.split_last() {
-        Some((_, needs)) if !needs.is_empty() => format!(", after {}, which it needs", needs.join(", ")),
-        _ => String::new(),
+    let place = ids.iter().position(|id| *id == car).unwrap_or_default();
+    let needs = match &ids[..place] {
+        [] => String::new(),
+        needs => format!(", after {}, which it needs", needs.join(", ")),
     };
-    let text = format!("{car} {words} in the train for {target}{needs}\n");
+    // Of those that land together, any may be named.
+    let along = match ids.get(place + 1..) {
+        None | Some([]) => String::new(),
+        Some(along) => format!(", together with {}", along.join(", ")),
+    };
+    let text = format!("{car} {words} in the train for {target}{needs}{along}\n");
     let data = json!({ "target": target.as_str(), "promoted": ids, "changed": changed });
     Ok(Reply::new(data, view::clean(&text)))
+}
+
+/// Refuses a target that is no branch: a train for it would be one that nobody sees. One that had a train once may be
+/// told to go on.
+fn check_is_there(context: &Context, target: &Branch) -> Result<(), CliError> {
+    let (session, board) = (&context.session, context.board()?);
+    let has_train = |fresh| board.read(fresh, |board| Ok(board.train(target)?.is_some()));
+    // As a rule this clone has seen the train, and nobody has to be asked.
+    if has_train(false).unwrap_or(false) {
+        return Ok(());
+    }
+    session.code.refresh(std::slice::from_ref(target))?;
+    if session.code.head(target)?.is_some() || has_train(true)? {
+        return Ok(());
+    }
+    let what = format!("there is no branch {target} to land on");
+    Err(EngineError::Impossible { what, hint: "git branch --all".to_owned() }.into())
 }
 
 /// A priority that something is less urgent than.
@@ -291,6 +314,7 @@ fn change(context: &Context, command: Command, word: &str) -> Result<Reply, CliE
         unreachable!("BUG: only pause and resume come here")
     };
     let target = target.clone();
+    check_is_there(context, &target)?;
     let changed = context.settle(command)? == Outcome::Train { changed: true };
     let text = if changed { format!("{word} the train for {target}\n") } else { "Nothing to change.\n".to_owned() };
     Ok(Reply::new(json!({ "target": target.as_str(), "changed": changed }), text))

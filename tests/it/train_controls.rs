@@ -48,6 +48,23 @@ fn a_freeze_lets_through_what_is_urgent_and_nothing_that_needs_what_is_not() {
 }
 
 #[test]
+fn a_target_that_is_not_there_is_neither_paused_nor_resumed() {
+    let yard = Yard::new("");
+    for verb in [&["pause"][..], &["pause", "--below", "p1"], &["resume"]] {
+        let error = yard.world.ask(&yard.clone, &[&["merge-train"], verb, &["--target", "mian"]].concat()).error(1);
+        assert_eq!(
+            (&error["message"], &error["hint"]),
+            (&"there is no branch mian to land on".into(), &"git branch --all".into())
+        );
+    }
+    // One that was known goes on to be.
+    yard.world.sandbox.git(&yard.clone, &["push", "-q", "origin", "origin/main:refs/heads/dev"]);
+    tell(&yard, &["merge-train", "pause", "--target", "dev"]);
+    yard.world.sandbox.git(&yard.clone, &["push", "-q", "origin", ":dev"]);
+    assert_eq!(tell(&yard, &["merge-train", "resume", "--target", "dev"])["changed"], true);
+}
+
+#[test]
 fn a_freeze_gives_up_what_is_being_tested_and_ends_without_a_trace() {
     let mut yard = Yard::new("");
     submit(&yard, "A", &[]);

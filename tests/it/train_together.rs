@@ -167,7 +167,10 @@ fn one_of_those_that_are_promoted_brings_the_others() {
     let mut yard = Yard::new("slots = 1\nbatch = 1\n");
     yard.submit("X");
     submit_together(&yard, "A B");
-    yard.world.ok(&yard.clone, &["merge-train", "promote", "B"]);
+    let told = yard.world.run(&yard.clone, &["merge-train", "promote", "A"]).stdout;
+    assert_eq!(told, "A goes first in the train for main, together with B\n");
+    let told = yard.world.run(&yard.clone, &["merge-train", "promote", "B"]).stdout;
+    assert_eq!(told, "B goes first already in the train for main, after A, which it needs\n");
     yard.tick();
     assert_eq!(yard.started, ["A B"]);
 }
