@@ -185,6 +185,27 @@ impl Settings {
                 every.parse::<Seconds>().map_err(|error| bad(&place, error))?;
             }
         }
+        self.check_feeds_end()
+    }
+
+    /// Whether what is promoted arrives somewhere: no branch feeds itself by way of others.
+    fn check_feeds_end(&self) -> Result<(), ConfigError> {
+        let fed = self.trains.values().filter_map(|table| Branch::parse(table.get(INTO)?.as_str()?).ok());
+        // Each branch of a circle is fed by the one before it.
+        for first in fed {
+            let mut way = vec![first];
+            while let Some(Feed { into, .. }) = self.feed(&way[way.len() - 1]) {
+                if into == way[0] {
+                    let names: Vec<&str> = way.iter().chain([&into]).map(Branch::as_str).collect();
+                    return Err(bad("trains", format!("{}: what is promoted would go round", names.join(" feeds "))));
+                }
+                if way.contains(&into) {
+                    // A circle further on is found from one of its own.
+                    break;
+                }
+                way.push(into);
+            }
+        }
         Ok(())
     }
 }

@@ -207,6 +207,11 @@ fn the_work_of_a_team_begins_on_its_branch_and_lands_there() {
 fn what_makes_no_sense_is_said_where_it_is_configured() {
     for (config, says) in [
         ("[trains.\"team/*\"]\ninto = \"team/all\"\n", "team/all would feed itself"),
+        ("[trains.x]\ninto = \"y\"\n[trains.y]\ninto = \"x\"\n", "y feeds x feeds y: what is promoted would go round"),
+        (
+            "[trains.\"team/*\"]\ninto = \"dev\"\n[trains.dev]\ninto = \"main\"\n[trains.main]\ninto = \"team/a\"\n",
+            "main feeds team/a feeds dev feeds main",
+        ),
         ("[trains.\"team/*\"]\nchek = [\"true\"]\n", "unknown key chek (did you mean check?)"),
         ("[trains.main]\nevery = \"sometimes\"\n", "\"sometimes\" is not a length of time"),
         ("[trains.main]\nwindow = \"big\"\n", "trains for main"),
