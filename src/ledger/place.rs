@@ -39,6 +39,8 @@ impl Place {
         })?;
         // Reading a board walks the same few trees again and again.
         repo.object_cache_size_if_unset(8 << 20);
+        // An object is what its id says, here as on every other host.
+        repo.objects.ignore_replacements = true;
         let _ = repo.make_paths_absolute();
         // Of a linked worktree it is `…/.git/worktrees/x/../..`: the same directory, but not the same name.
         let common_dir = repo.common_dir().canonicalize();

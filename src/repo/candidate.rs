@@ -6,8 +6,19 @@ use crate::engine::ports::Undone;
 use crate::git::{Git, failure};
 use crate::ledger::{Author, CommitCopy, CopiedMessage, Fault, Objects};
 
-/// Settings that would make the same merge come out differently on another host.
+/// Settings that would make the same merge come out differently on another host. Attributes are those of a tree and of
+/// nothing else; what they leave open is merged as text, and an empty name cannot be taken by a driver of the host's.
 pub(super) const SETTLED: &[&str] = &[
+    "-c",
+    "core.attributesFile=/dev/null",
+    "-c",
+    "core.ignoreCase=false",
+    "-c",
+    "core.bigFileThreshold=512m",
+    "-c",
+    "merge.default=",
+    "-c",
+    "merge.renormalize=false",
     "-c",
     "merge.renames=true",
     "-c",
@@ -21,6 +32,14 @@ pub(super) const SETTLED: &[&str] = &[
     "-c",
     "diff.algorithm=histogram",
 ];
+
+/// Git for merges: with variables that do what [`SETTLED`] does. Commits are what their ids say: neither replaced nor
+/// grafted on others.
+pub(super) fn plain(git: Git) -> Git {
+    git.with_variable("GIT_ATTR_NOSYSTEM", "1")
+        .with_variable("GIT_NO_REPLACE_OBJECTS", "1")
+        .with_variable("GIT_GRAFT_FILE", "/dev/null/none")
+}
 
 /// The most conflicting paths that are named.
 const PATHS_MAX: usize = 20;

@@ -8,12 +8,16 @@ mod candidate;
 mod checkout;
 mod notes;
 mod radar;
+mod scratch;
 
 pub use radar::GitRadar;
 
+use std::cell::OnceCell;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
+
+use scratch::Scratch;
 
 use crate::domain::planner::{Candidate, Method};
 use crate::domain::{Branch, Car, ObjectId, Timestamp, VerdictRecord};
@@ -40,6 +44,9 @@ pub struct GitCode {
     same_remote: bool,
     author: Author,
     state_dir: PathBuf,
+    place: Rc<Place>,
+    /// What merges are made with, and what has to be there as long as they are.
+    merging: OnceCell<(Git, Option<Scratch>)>,
 }
 
 impl GitCode {
@@ -50,12 +57,25 @@ impl GitCode {
             cache: Cache::new(place, git.clone()),
             objects: Objects::new(Rc::clone(place)),
             at_truth: TruthRefs::new(place, git.clone(), truth.clone()),
-            git,
+            git: candidate::plain(git),
             truth,
             same_remote,
             author,
             state_dir: place.state_dir(),
+            place: Rc::clone(place),
+            merging: OnceCell::new(),
         }
+    }
+
+    /// Git as it merges here: by the attributes of the target alone.
+    fn merging(&self) -> Result<&Git, Fault> {
+        if self.merging.get().is_none() {
+            let scratch = scratch::has_attributes(&self.place).then(|| Scratch::new(&self.git, &self.place));
+            let scratch = scratch.transpose()?;
+            let git = scratch.as_ref().map_or_else(|| self.git.clone(), |scratch| scratch.git_there(&self.git));
+            let _ = self.merging.set((git, scratch));
+        }
+        Ok(&self.merging.get().expect("it was just set").0)
     }
 
     fn not_atomic_file(&self) -> Option<PathBuf> {
@@ -169,9 +189,9 @@ impl Code for GitCode {
 
     fn candidate(&self, base: &ObjectId, car: &Car, method: Method) -> Result<Candidate, Fault> {
         match method {
-            Method::Merge => candidate::merged(&self.git, &self.objects, base, car),
-            Method::Squash => candidate::squashed(&self.git, &self.objects, base, car),
-            Method::Rebase => candidate::rebased(&self.git, &self.objects, base, car),
+            Method::Merge => candidate::merged(self.merging()?, &self.objects, base, car),
+            Method::Squash => candidate::squashed(self.merging()?, &self.objects, base, car),
+            Method::Rebase => candidate::rebased(self.merging()?, &self.objects, base, car),
             Method::Ff if self.contains(&car.commit, base)? => {
                 let tree = parse(&self.objects.tree_id(car.commit.as_str())?)?;
                 Ok(Candidate::Clean { commit: car.commit.clone(), tree })
@@ -205,7 +225,7 @@ impl Code for GitCode {
         message: &str,
         at: Timestamp,
     ) -> Result<Undone, Fault> {
-        candidate::undo(&self.git, &self.objects, tip, between, (&self.author, message, at.as_secs()))
+        candidate::undo(self.merging()?, &self.objects, tip, between, (&self.author, message, at.as_secs()))
     }
 
     fn branch_update(&self, branch: &Branch, commit: &ObjectId) -> Result<Option<RefUpdate>, Fault> {

@@ -264,7 +264,7 @@ fn git_is_at_least(sandbox: &Sandbox, wanted: (u32, u32), what: &str) -> bool {
 // ---------------------------------------------------------------------------------------------------------------------
 // The user's configuration and environment
 
-/// Writes hooks that fail, and note that they were run; gives the hostile configuration.
+/// Writes hooks that fail, and note that they were run, and attributes that no tree has; gives the hostile configuration.
 fn hostile_configuration(sandbox: &Sandbox) -> PathBuf {
     for hook in [
         "pre-push",
@@ -281,6 +281,7 @@ fn hostile_configuration(sandbox: &Sandbox) -> PathBuf {
     ] {
         write_script(&sandbox.path("home/hostile-hooks").join(hook), &format!("echo ran >>~/ran-{hook}\nexit 1"));
     }
+    fs::write(sandbox.path("home/hostile-attributes"), "* merge=union\n").expect("a writable home");
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/hostile.gitconfig"))
 }
 
@@ -590,6 +591,55 @@ fn attributes_of_the_target_hold_where_nothing_is_checked_out() {
     assert_eq!(built[0], built[1]);
     seats[0].scrum(&["merge-train"]).data();
     assert_eq!(site.server(&["show", "main:all.log"]), "0\na\nb", "both lines, as the attribute says");
+}
+
+#[test]
+fn what_a_clone_says_of_merges_and_of_objects_changes_no_candidate() {
+    let site = Site::new(&[]);
+    if !git_is_at_least(&site.sandbox, (2, 43), "attributes of a tree") {
+        return;
+    }
+    let seed = site.seed();
+    let attributes = "*.log merge=union\n*.sum merge=sum\n*.LST merge=union\n";
+    let files = ["all.log", "all.sum", "all.lst", "all.txt"];
+    site.sandbox.commit_file(&seed.directory, ".gitattributes", attributes, "Attributes");
+    for file in files {
+        site.sandbox.commit_file(&seed.directory, file, "0\n", file);
+    }
+    let base = seed.git(&["rev-parse", "main"]);
+    for (file, branch) in files.iter().flat_map(|file| [(file, "a"), (file, "b")]) {
+        seed.git(&["switch", "--quiet", "--create", &format!("{branch}-{file}"), "main"]);
+        site.sandbox.commit_file(&seed.directory, file, format!("0\n{branch}\n"), branch);
+    }
+    seed.git(&["push", "--quiet", "origin", "--all"]);
+    let plain = site.seat();
+    site.sandbox.git(site.sandbox.root(), &["clone", "--quiet", site.remote.url(), "odd"]);
+    let odd = Seat::new(&site.sandbox, "odd").with("GIT_CONFIG_GLOBAL", hostile_configuration(&site.sandbox));
+    plain.scrum(&["init"]).data();
+    plain.git(&["config", "merge.sum.driver", "echo summed >%A"]);
+    // The driver is the same, but comes from a file that the configuration names in a way of its own.
+    let driver = "[merge \"sum\"]\n\tdriver = \"echo summed >%A\"\n[merge]\n\tdefault = union\n";
+    fs::write(odd.directory.join("drivers"), driver).expect("a file");
+    odd.git(&["config", "include.path", "../drivers"]);
+    fs::write(odd.directory.join(".git/info/attributes"), "# mine\n* merge=union\n").expect("a file");
+    let replaced = odd.git(&["rev-parse", "origin/b-all.txt"]);
+    odd.git(&["replace", &replaced, &base]);
+    for file in files {
+        for branch in ["a", "b"] {
+            plain.scrum(&["submit", "--branch", &format!("{branch}-{file}")]).data();
+        }
+    }
+    let built = [&plain, &odd].map(|seat| seat.scrum(&["merge-train", "--dry-run"]).data()["actions"].clone());
+    assert_eq!(built[0], built[1]);
+    let clashing = |seat: &Seat| {
+        let answer: Value = serde_json::from_str(&seat.scrum(&["conflicts"]).stdout).expect("JSON");
+        answer["data"]["pairs"].to_string()
+    };
+    assert_eq!(clashing(&plain), clashing(&odd));
+    contains(&clashing(&odd), "all.txt");
+    odd.scrum(&["merge-train"]).data();
+    let shown = files.map(|file| site.server(&["show", &format!("main:{file}")]));
+    assert_eq!(shown, ["0\na\nb", "summed", "0\na", "0\na"], "by the attributes of the target and by nothing else");
 }
 
 #[test]

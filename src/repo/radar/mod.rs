@@ -3,7 +3,7 @@
 //! Answers are those of `git merge-tree` for each pair, and of nothing else (GIT_FACTS 32); what makes many pairs cheap
 //! is that most need no answer. What was merged before is remembered (`cache`). Two lines of work that have touched
 //! nothing of each other are ruled out by their paths (`footprint`), which is conservative. The rest goes to a few
-//! processes at a time (`merge`), which write into a directory in memory (`scratch`): nothing is left in the
+//! processes at a time (`merge`), which write into a directory in memory (`super::scratch`): nothing is left in the
 //! repository.
 
 mod bits;
@@ -12,11 +12,9 @@ mod changes;
 mod footprint;
 mod history;
 mod merge;
-mod scratch;
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -24,9 +22,9 @@ use std::time::Duration;
 use cache::{Answers, Circumstances, digest};
 use footprint::Footprints;
 use merge::{Pair, merge_all};
-use scratch::Scratch;
 
-use super::candidate::SETTLED;
+use super::candidate::{SETTLED, plain};
+use super::scratch::Scratch;
 use crate::domain::{Branch, Fence, ObjectId, TaskId};
 use crate::engine::ports::{Clash, Clashes, Radar, Sighted};
 use crate::git::{Git, GitError, failure};
@@ -71,9 +69,7 @@ impl GitRadar {
     ) -> GitRadar {
         let matters = |key: &str| SETTINGS.iter().any(|prefix| key.starts_with(prefix));
         let matter = config.iter().filter(|(key, _)| matters(key)).flat_map(|(key, value)| [key, value]);
-        let attributes = attribute_files(place, config.get("core.attributesfile"));
-        let settled = SETTLED.iter().map(|word| word.as_bytes());
-        let parts = settled.chain(matter.map(|text| text.as_bytes())).chain(attributes.iter().map(Vec::as_slice));
+        let parts = SETTLED.iter().copied().chain(matter.map(String::as_str));
         GitRadar {
             version: RefCell::new(None),
             refs: Refs::new(Rc::clone(place), git.clone()),
@@ -81,7 +77,7 @@ impl GitRadar {
             objects: Objects::new(Rc::clone(place)),
             settings: digest(parts),
             place: Rc::clone(place),
-            git,
+            git: plain(git),
             truth,
             code_truth,
             names,
@@ -236,7 +232,7 @@ impl Radar for GitRadar {
         let merged = if suspects.is_empty() {
             Vec::new()
         } else {
-            let scratch = Scratch::new(self.place.common_dir())?;
+            let scratch = Scratch::new(&self.git, &self.place)?;
             // Attributes are those of the target, as they are where a car is merged.
             merge_all(&scratch.git(&self.git).with_variable("GIT_ATTR_SOURCE", target.as_str()), &suspects)?
         };
@@ -267,17 +263,4 @@ impl Radar for GitRadar {
         let git = self.git.clone().with_variable("GIT_NO_LAZY_FETCH", "1");
         changes::changes(&git, &self.place.state_dir(), targets, commits, within)
     }
-}
-
-/// What the files say that give attributes beside those in the tree: of the clone, of the user and of the system.
-#[expect(clippy::disallowed_methods, reason = "an adapter: it reads what git reads, from where git reads it")]
-fn attribute_files(place: &Place, configured: Option<&String>) -> Vec<Vec<u8>> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let home = variable("HOME").unwrap_or_default();
-    let of_user = match configured {
-        Some(path) => path.strip_prefix("~/").map_or_else(|| PathBuf::from(path), |rest| home.join(rest)),
-        None => variable("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("git/attributes"),
-    };
-    let files = [place.common_dir().join("info/attributes"), of_user, PathBuf::from("/etc/gitattributes")];
-    files.iter().map(|file| std::fs::read(file).unwrap_or_default()).collect()
 }
