@@ -105,6 +105,11 @@ pub enum Candidate {
         /// Where.
         paths: Vec<String>,
     },
+    /// The last of them merges, but its commits, put there one after the other, come to something else.
+    Unlike {
+        /// Where.
+        paths: Vec<String>,
+    },
     /// The last of them does not start where the others end, and the target moves only to the cars' own commits.
     Behind,
 }

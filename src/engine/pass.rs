@@ -432,7 +432,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                 match &seen.candidates[prefix] {
                     Candidate::Clean { commit, .. } => base = commit.clone(),
                     // The plan has to do without this one first.
-                    Candidate::Conflict { .. } | Candidate::Behind => break,
+                    Candidate::Conflict { .. } | Candidate::Unlike { .. } | Candidate::Behind => break,
                 }
             }
         }

@@ -81,7 +81,8 @@ pub(super) fn squashed(git: &Git, objects: &Objects, base: &ObjectId, car: &Car)
 }
 
 /// Puts the commits of `car` on `base`, one after the other; merges among them, and what `base` has already, are left
-/// out.
+/// out. Where there are merges, what comes of it has to be what merging the car gives: a merge may have brought more
+/// than its parents, or dropped something, and a commit of its own says nothing of that.
 pub(super) fn rebased(git: &Git, objects: &Objects, base: &ObjectId, car: &Car) -> Result<Candidate, Fault> {
     let run = |args: &[&str]| git.output(args).map_err(|error| Fault::io("reading commits", error));
     let related = run(&["merge-base", base.as_str(), car.commit.as_str()])?;
@@ -110,6 +111,19 @@ pub(super) fn rebased(git: &Git, objects: &Objects, base: &ObjectId, car: &Car) 
                 let copy = CommitCopy { tree: merged.as_str(), parent: tip.as_str(), message };
                 tip = super::parse(&objects.copy_commit(commit.as_str(), &copy, &ours(), at)?)?;
                 tree = merged;
+            }
+            Merged::Conflict(paths) => return Ok(Candidate::Conflict { paths }),
+        }
+    }
+    let merges = run(&["rev-list", "--merges", "--max-count=1", &range, "--"])?.stdout_text();
+    if !merges.is_empty() {
+        match merge(git, base, base, &car.commit)? {
+            Merged::Clean(whole) if whole == tree => {}
+            Merged::Clean(whole) => {
+                let args = ["diff-tree", "-r", "--no-renames", "--name-only", "-z"];
+                let paths = run(&[&args[..], &[tree.as_str(), whole.as_str(), "--"]].concat())?.stdout_text();
+                let paths = paths.split('\0').filter(|path| !path.is_empty()).take(PATHS_MAX);
+                return Ok(Candidate::Unlike { paths: paths.map(str::to_owned).collect() });
             }
             Merged::Conflict(paths) => return Ok(Candidate::Conflict { paths }),
         }

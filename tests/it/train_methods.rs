@@ -119,6 +119,36 @@ fn rebased_cars_keep_their_commits_without_merges() {
 }
 
 #[test]
+fn merges_that_did_more_or_less_than_their_parents_are_not_left_out_when_a_car_is_rebased() {
+    let mut yard = Yard::new("method = \"rebase\"\n");
+    let git = |args: &[&str]| yard.world.sandbox.git(&yard.clone, args);
+    yard.push("side", "side", "side");
+    // A merge that brings what neither side has.
+    push_two(&yard, "more", "origin/main");
+    git(&["merge", "-q", "--no-ff", "--no-commit", "side"]);
+    std::fs::write(yard.clone.join("evil"), "evil").expect("a file");
+    git(&["add", "evil"]);
+    git(&["commit", "-q", "-m", "Merge side"]);
+    // One that drops what a side has.
+    push_two(&yard, "less", "origin/main");
+    git(&["merge", "-q", "-s", "ours", "-m", "Leave side out", "side"]);
+    git(&["push", "-q", "origin", "more", "less"]);
+    for name in ["more", "less"] {
+        submit(&yard, name);
+    }
+    yard.submit("plain");
+    let pass = yard.tick();
+    for (car, path) in [("more", "evil"), ("less", "side")] {
+        let said = reason(&pass, car);
+        assert!(said.contains("its merges are left out") && said.contains(&format!("did in {path}: squash")), "{said}");
+    }
+    yard.settle(|_| false);
+    assert_eq!(yard.landed(), ["plain"]);
+    let landed = yard.world.landed_files();
+    assert!(["evil", "side", "more1", "less1"].iter().all(|file| !landed.contains(&(*file).to_owned())), "{landed:?}");
+}
+
+#[test]
 fn what_is_on_the_target_already_lands_as_an_empty_commit_when_it_is_rebased() {
     let mut yard = Yard::new("method = \"rebase\"\n");
     yard.submit("A");

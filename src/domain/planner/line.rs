@@ -514,8 +514,18 @@ impl<'a> Speculation<'a> {
         for (nth, id) in batch.cars.iter().enumerate() {
             match seen.candidates.get(&cars[..=stem.len() + nth]).ok_or_else(|| Wanted(cars.clone()))? {
                 Candidate::Clean { commit, tree } => merged = Some((commit.clone(), tree.clone())),
-                Candidate::Conflict { .. } | Candidate::Behind if self.is_several(batch) => {
+                Candidate::Conflict { .. } | Candidate::Unlike { .. } | Candidate::Behind if self.is_several(batch) => {
                     return Ok(Standing::Breaks(nth));
+                }
+                Candidate::Unlike { paths } => {
+                    let (it, paths) = (it(nth), paths.join(", "));
+                    let what = "cannot be put on the target commit by commit: its merges are left out then";
+                    let next = "squash the branch, or set train.method to \"merge\"";
+                    let reason = format!("{it} {what}, and with them what they did in {paths}: {next}");
+                    return Ok(match stem {
+                        [] => Standing::Fail(EjectCause::Conflict, reason),
+                        _ => Standing::StepAside(reason),
+                    });
                 }
                 Candidate::Behind => {
                     let end = cars[..stem.len() + nth].last().map_or(train.target.as_str(), CarId::as_str);

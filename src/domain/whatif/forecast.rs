@@ -69,7 +69,7 @@ impl Future {
     fn new(seen: Observation) -> Future {
         let made = seen.candidates.iter().filter_map(|(cars, candidate)| match candidate {
             Candidate::Clean { commit, tree } => Some((cars.iter().cloned().collect(), (commit.clone(), tree.clone()))),
-            Candidate::Conflict { .. } | Candidate::Behind => None,
+            Candidate::Conflict { .. } | Candidate::Unlike { .. } | Candidate::Behind => None,
         });
         Future { made: made.collect(), seen, landed: BTreeSet::new() }
     }
@@ -82,7 +82,7 @@ impl Future {
                 None => {}
                 Some(Candidate::Clean { .. }) => continue,
                 // The plan has to do without this one first.
-                Some(Candidate::Conflict { .. } | Candidate::Behind) => break,
+                Some(Candidate::Conflict { .. } | Candidate::Unlike { .. } | Candidate::Behind) => break,
             }
             let all: BTreeSet<CarId> = self.landed.iter().chain(cars).cloned().collect();
             let number = self.made.len();

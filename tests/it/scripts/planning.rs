@@ -43,7 +43,7 @@ impl World {
         }
         let trees = seen.candidates.values().filter_map(|candidate| match candidate {
             Candidate::Clean { tree, .. } => Some(tree.clone()),
-            Candidate::Conflict { .. } | Candidate::Behind => None,
+            Candidate::Conflict { .. } | Candidate::Unlike { .. } | Candidate::Behind => None,
         });
         for tree in trees.collect::<Vec<_>>() {
             let Ok(known) = self.board.verdict(&tree);
