@@ -106,7 +106,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         Ok(())
     }
 
-    /// Whether two trees differ only in lanes that cars do not affect.
+    /// Whether two trees differ only in lanes that cars do not affect: neither by what they change themselves, nor by
+    /// what the candidate with `tree` changes on the target, which may have renamed what they change.
     fn is_apart_by_paths(
         &self,
         cars: &[CarId],
@@ -118,8 +119,12 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             all.extend(seen.affected.get(id)?.as_ref()?.iter().cloned());
             Some(all)
         });
-        let Some(differs) = self.code.differences(tested, tree)? else { return Ok(false) };
-        Ok(are_apart(&affected, &self.settings.lanes.affected(differs.iter().map(String::as_str))))
+        let (own, around) = (self.code.differences(&seen.base, tree)?, self.code.differences(tested, tree)?);
+        let lanes = |paths: Option<Vec<String>>| -> Affected {
+            self.settings.lanes.affected(paths?.iter().map(String::as_str))
+        };
+        let (own, around) = (lanes(own), lanes(around));
+        Ok(are_apart(&affected, &around) && are_apart(&own, &around))
     }
 
     /// Whether what a candidate changes on `base`, and what it has more than when it was tested, affect nothing in

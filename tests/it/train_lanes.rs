@@ -81,6 +81,30 @@ fn a_push_past_the_train_costs_only_its_own_lane_a_test() {
     assert_eq!(yard.hear("pass", "web/B web/X"), ["land B"]);
 }
 
+/// Git follows a rename: what a car changed in one lane may be in another one on the target.
+#[test]
+fn what_the_target_has_moved_into_another_lane_is_changed_there() {
+    let mut yard = Yard::new(LANES);
+    let content: String = (0..20).map(|line| format!("line {line}\n")).collect();
+    yard.push("outside", "web/old", &content);
+    let git = |args: &[&str]| yard.world.sandbox.git(&yard.clone, args);
+    git(&["push", "-q", "origin", "outside:main"]);
+    yard.push("B", "web/old", &format!("{content}B\n"));
+    git(&["checkout", "-q", "-B", "outside", "origin/main"]);
+    std::fs::create_dir_all(yard.clone.join("server")).expect("a directory");
+    git(&["mv", "web/old", "server/old"]);
+    git(&["commit", "-q", "-m", "Move"]);
+    git(&["push", "-q", "origin", "outside:main"]);
+    submit(&yard, "server/A");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "B"]);
+    yard.tick();
+    assert_eq!(yard.started, ["server/A server/old", "server/old"]);
+    yard.say("pass", "server/old");
+    assert_eq!(yard.hear("pass", "server/A server/old"), ["land A"]);
+    assert_eq!(yard.started[2..], ["server/A server/old"], "B was never tested with A");
+    assert_eq!(yard.hear("pass", "server/A server/old"), ["land B"]);
+}
+
 #[test]
 fn lanes_share_the_runs_that_there_are() {
     let mut yard = Yard::new(&format!("slots = 1\nbatch = 1\n{LANES}"));
