@@ -201,12 +201,26 @@ fn merge(git: &Git, target: &ObjectId, base: &ObjectId, theirs: &ObjectId) -> Re
     match output.code {
         Some(0) => Ok(Merged::Clean(super::parse(fields.next().unwrap_or_default())?)),
         Some(1) => {
-            let mut paths: Vec<String> = fields.skip(1).take(PATHS_MAX).map(str::to_owned).collect();
-            paths.dedup();
+            let mut paths: Vec<String> = Vec::new();
+            for path in fields.skip(1).map(|path| real_path(path, [base, theirs])) {
+                if paths.len() < PATHS_MAX && !paths.iter().any(|known| known == path) {
+                    paths.push(path.to_owned());
+                }
+            }
             Ok(Merged::Conflict(paths))
         }
         _ => Ok(Merged::Conflict(vec![not_merged(&git, &said, base, theirs)?.to_owned()])),
     }
+}
+
+/// A path in conflict as it is in the merged commits. Git puts a file that is at the place of a directory beside it,
+/// under a name that ends with the commit it is from, and a number where there are several.
+pub(super) fn real_path<'p>(path: &'p str, merged: [&ObjectId; 2]) -> &'p str {
+    let beside = merged.into_iter().find_map(|id| {
+        let (real, rest) = path.split_once(&format!("~{id}"))?;
+        rest.trim_start_matches(|c: char| c == '_' || c.is_ascii_digit()).is_empty().then_some(real)
+    });
+    beside.unwrap_or(path)
 }
 
 /// Why git did not even try to merge two commits, by what it said: in words where that is a conflict.

@@ -504,6 +504,24 @@ fn a_conflict_with_a_car_ahead_costs_no_test_and_is_named() {
 }
 
 #[test]
+fn whoever_conflicts_with_several_is_told_where_with_each() {
+    let mut yard = Yard::new("");
+    for (name, file) in [("A", "f"), ("B", "g"), ("D", "place/below")] {
+        yard.push(name, file, name);
+        yard.world.ok(&yard.clone, &["submit", "--branch", name]);
+    }
+    yard.push("C", "f", "C");
+    yard.world.sandbox.commit_file(&yard.clone, "g", "C", "Write g");
+    yard.world.sandbox.git(&yard.clone, &["push", "-q", "origin", "C"]);
+    yard.world.ok(&yard.clone, &["submit", "--branch", "C"]);
+    yard.push("E", "place", "E");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "E"]);
+    let pass = yard.tick();
+    assert_eq!(reason(&pass, "C"), "it conflicts with A in f, with B in g");
+    assert_eq!(reason(&pass, "E"), "it conflicts with D in place", "by the name that it has");
+}
+
+#[test]
 fn a_conflict_with_a_car_that_fails_later_is_forgotten() {
     let mut yard = Yard::new("");
     yard.push("A", "same", "foo");

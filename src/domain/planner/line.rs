@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use super::batches::{self, Odds, Urgency};
 use super::{Action, Candidate, INCONCLUSIVE_MAX, Observation, TrainPolicy, in_order};
 use crate::domain::command::EjectCause;
-use crate::domain::{Batch, Car, CarId, ObjectId, Run, Seconds, Train, Verdict};
+use crate::domain::{Batch, Branch, Car, CarId, ObjectId, Run, Seconds, Train, Verdict};
 
 /// The candidate without which there is nothing more to say, and all with fewer cars from the first on.
 pub(super) struct Wanted(pub(super) Vec<CarId>);
@@ -536,10 +536,8 @@ impl<'a> Speculation<'a> {
                     });
                 }
                 Candidate::Conflict { paths } => {
-                    let (it, paths) = (it(nth), paths.join(", "));
-                    let ahead = &cars[..stem.len() + nth];
-                    let other = conflicting(id, ahead, train, seen)?;
-                    let reason = format!("{it} conflicts with {other} in {paths}");
+                    let with = conflicting(id, &cars[..stem.len() + nth], paths, &train.target, seen)?;
+                    let reason = format!("{} conflicts {with}", it(nth));
                     return Ok(match stem {
                         [] => Standing::Fail(EjectCause::Conflict, reason),
                         _ => Standing::StepAside(reason),
@@ -604,21 +602,44 @@ fn land(all: &Speculation<'_>, found: &Found) -> Vec<Action> {
     actions
 }
 
-/// What `car` conflicts with, in words: the target, or the car of `stem` that alone is enough for that, or all of them.
-fn conflicting(car: &CarId, stem: &[CarId], train: &Train, seen: &Observation) -> Result<String, Wanted> {
-    if let Candidate::Conflict { .. } = built(seen, std::slice::from_ref(car))? {
-        return Ok(train.target.to_string());
+/// Whom a car conflicts with, and where: the target, and each of those `ahead` that is enough for it by itself, with
+/// its own paths.
+fn conflicting(
+    car: &CarId,
+    ahead: &[CarId],
+    paths: &[String],
+    target: &Branch,
+    seen: &Observation,
+) -> Result<String, Wanted> {
+    let within = |name: &str, paths: &[&str]| format!("with {name} in {}", paths.join(", "));
+    let mut rest: Vec<&str> = paths.iter().map(String::as_str).collect();
+    if ahead.is_empty() {
+        return Ok(within(target.as_str(), &rest));
     }
-    for other in stem {
-        let (alone, both) = (vec![other.clone()], vec![other.clone(), car.clone()]);
+    let mut found = Vec::new();
+    for other in std::iter::once(None).chain(ahead.iter().map(Some)) {
         // One that does not merge by itself needs others that are ahead of it.
-        if let Candidate::Clean { .. } = built(seen, &alone)?
-            && let Candidate::Conflict { .. } = built(seen, &both)?
+        if let Some(other) = other
+            && !matches!(built(seen, std::slice::from_ref(other))?, Candidate::Clean { .. })
         {
-            return Ok(other.to_string());
+            continue;
+        }
+        let both: Vec<CarId> = other.into_iter().chain([car]).cloned().collect();
+        let Candidate::Conflict { paths: own } = built(seen, &both)? else { continue };
+        let (own, others): (Vec<&str>, Vec<&str>) = rest.iter().partition(|path| own.iter().any(|one| one == *path));
+        if own.is_empty() && !rest.is_empty() {
+            continue;
+        }
+        found.push(within(other.map_or(target.as_str(), CarId::as_str), &own));
+        rest = others;
+        if rest.is_empty() {
+            break;
         }
     }
-    Ok(named(stem))
+    if found.is_empty() || !rest.is_empty() {
+        found.push(within(&named(ahead), &rest));
+    }
+    Ok(found.join(", "))
 }
 
 fn built<'o>(seen: &'o Observation, cars: &[CarId]) -> Result<&'o Candidate, Wanted> {

@@ -11,7 +11,7 @@ use crate::domain::ObjectId;
 use crate::engine::ports::Clash;
 use crate::git::Git;
 use crate::ledger::Fault;
-use crate::repo::candidate::{SETTLED, not_merged};
+use crate::repo::candidate::{SETTLED, not_merged, real_path};
 
 /// The most pairs that one process is asked for: what makes it die, or take too long, is one of so many.
 const BATCH_MAX: usize = 128;
@@ -121,19 +121,12 @@ fn read(said: &[u8], pairs: &[Pair]) -> Vec<Option<Clash>> {
     answers
 }
 
-/// The paths in conflict. Git puts a file that is at the place of a directory beside it, under a name that ends with
-/// the commit it is from: that is cut off.
+/// The paths in conflict.
 fn clash<'a>(paths: impl Iterator<Item = &'a [u8]>, (ours, theirs): &Pair) -> Clash {
     let mut clash = Clash { paths: Vec::new() };
     for path in paths.filter(|path| !path.is_empty()) {
         let path = String::from_utf8_lossy(&path[..path.len().min(PATH_BYTES_MAX)]);
-        let beside = [ours, theirs].into_iter().find_map(|id| {
-            let cut = path.find(&format!("~{id}"))?;
-            let rest = &path[cut + 1 + id.as_str().len()..];
-            // Of several such names the others have a number behind.
-            rest.trim_start_matches(|c: char| c == '_' || c.is_ascii_digit()).is_empty().then(|| path[..cut].to_owned())
-        });
-        let path = beside.unwrap_or_else(|| path.into_owned());
+        let path = real_path(&path, [ours, theirs]).to_owned();
         if !clash.paths.contains(&path) {
             clash.paths.push(path);
         }
