@@ -16,6 +16,10 @@ use crate::domain::{Branch, CheckName, Pattern, Seconds};
 
 /// The name of the file.
 pub const FILE_NAME: &str = ".scrum.toml";
+/// How many red verdicts may be forgiven at most: a train that lands what is red helps nobody.
+const TOLERATE_MAX: u32 = 4;
+/// The most by which the window may grow or be divided at once.
+const WINDOW_CHANGE_MAX: u32 = 100;
 /// The largest file that is read, in bytes.
 pub const FILE_BYTES_MAX: usize = 256 * 1024;
 
@@ -276,12 +280,16 @@ pub struct TrainSettings {
     pub gather: u32,
     /// How long they are waited for at most.
     pub gather_wait: Seconds,
-    /// How many cars are speculated on at the start: one more for each that lands, half as many for each that fails.
+    /// How many cars are speculated on at the start.
     pub window: u32,
     /// How many cars are speculated on at least.
     pub window_min: u32,
     /// How many cars are speculated on at most.
     pub window_max: u32,
+    /// How many more are speculated on for each that lands.
+    pub window_step: u32,
+    /// By what that number is divided for each that fails.
+    pub window_divisor: u32,
     /// How many runs may be under way at once; 0: any number.
     pub slots: u32,
     /// Whether runs of less urgent cars are given up where one that is p0, or was put first, finds no slot.
@@ -328,6 +336,8 @@ impl Default for TrainSettings {
             window: 20,
             window_min: 3,
             window_max: 100,
+            window_step: 1,
+            window_divisor: 2,
             slots: 0,
             preempt: false,
             tolerate: 0,
@@ -374,8 +384,17 @@ impl TrainSettings {
         Lanes(self.lanes.iter().map(lane).collect())
     }
 
-    /// Whether the settings of lanes and checks make sense together.
+    /// Whether numbers are within their range, and the settings of lanes and checks make sense together.
     fn checked(&self) -> Result<(), ConfigError> {
+        for (key, value, range) in [
+            ("train.tolerate", self.tolerate, 0..=TOLERATE_MAX),
+            ("train.window_step", self.window_step, 0..=WINDOW_CHANGE_MAX),
+            ("train.window_divisor", self.window_divisor, 1..=WINDOW_CHANGE_MAX),
+        ] {
+            if !range.contains(&value) {
+                return Err(bad(key, format!("{value} is not within {} to {}", range.start(), range.end())));
+            }
+        }
         for pattern in self.lanes.values().flatten() {
             Pattern::parse(pattern).map_err(|error| bad("train.lanes", error))?;
         }
@@ -405,7 +424,8 @@ impl TrainSettings {
         let window = match self.strategy {
             Strategy::Serial => WindowPolicy::SERIAL,
             Strategy::Speculative | Strategy::Batch => {
-                WindowPolicy { start: self.window, min: self.window_min, max: self.window_max.max(self.window) }
+                let (start, min, max) = (self.window, self.window_min, self.window_max.max(self.window));
+                WindowPolicy { start, min, max, step: self.window_step, divisor: self.window_divisor }
             }
         };
         let external = self.ci == Ci::External;
@@ -692,6 +712,24 @@ mod tests {
             let error = read(text).expect_err(says).to_string();
             assert!(error.contains(says), "{error}");
         }
+    }
+
+    #[test]
+    fn numbers_out_of_their_range_are_refused_with_the_range() {
+        let main = Branch::parse("main").unwrap();
+        let read = |text: &str| settings_of(&main, Some(text), &Pairs::new(), &Pairs::new());
+        read("[train]\ntolerate = 4\nwindow_step = 0\nwindow_divisor = 100\n").expect("good settings");
+        for (text, says) in [
+            ("[train]\ntolerate = 99\n", "train.tolerate: 99 is not within 0 to 4"),
+            ("[trains.main]\ntolerate = 5\n", "train.tolerate: 5 is not within 0 to 4"),
+            ("[train]\nwindow_step = 101\n", "train.window_step: 101 is not within 0 to 100"),
+            ("[train]\nwindow_divisor = 0\n", "train.window_divisor: 0 is not within 1 to 100"),
+        ] {
+            assert_eq!(read(text).expect_err(says).to_string(), says);
+        }
+        let window = read("[train]\nwindow_step = 3\nwindow_divisor = 4\n").unwrap().train.policy().window;
+        let train = crate::domain::Train::new(main);
+        assert_eq!((window.grown(&train, 2), window.shrunk(&train)), (26, 5));
     }
 
     #[test]

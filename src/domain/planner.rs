@@ -165,7 +165,7 @@ impl TrainPolicy {
     pub const PLAIN: TrainPolicy = TrainPolicy {
         external: true,
         timeout: Seconds(30 * 60),
-        window: WindowPolicy { start: 20, min: 3, max: 100 },
+        window: WindowPolicy::within(20, 3, 100),
         slots: 0,
         batch: BatchPolicy::SINGLE,
         approvals: 0,
@@ -215,8 +215,8 @@ impl BatchPolicy {
     }
 }
 
-/// How many cars from the head of the queue on are speculated on: one more for each that lands, half as many for each
-/// that fails (additive increase, multiplicative decrease, as in the flow control of TCP and in Zuul's gate).
+/// How many cars from the head of the queue on are speculated on: some more for each that lands, a part for each that
+/// fails (additive increase, multiplicative decrease, as in the flow control of TCP and in Zuul's gate).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WindowPolicy {
     /// How many at the start.
@@ -225,11 +225,20 @@ pub struct WindowPolicy {
     pub min: u32,
     /// How many at most, whatever lands.
     pub max: u32,
+    /// How many more for each car that lands.
+    pub step: u32,
+    /// By what they are divided for each car that fails.
+    pub divisor: u32,
 }
 
 impl WindowPolicy {
     /// One car at a time, each tested on the tip that it would land on.
-    pub const SERIAL: WindowPolicy = WindowPolicy { start: 1, min: 1, max: 1 };
+    pub const SERIAL: WindowPolicy = WindowPolicy::within(1, 1, 1);
+
+    /// One more for each that lands, half as many for each that fails, within these bounds.
+    pub const fn within(start: u32, min: u32, max: u32) -> WindowPolicy {
+        WindowPolicy { start, min, max, step: 1, divisor: 2 }
+    }
 
     /// The window of `train` now. A start below the minimum is one that somebody wants.
     pub fn of(&self, train: &Train) -> u32 {
@@ -240,12 +249,12 @@ impl WindowPolicy {
     /// The window after `count` cars landed.
     pub fn grown(&self, train: &Train, count: usize) -> u32 {
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        self.of(train).saturating_add(count).min(self.max.max(1))
+        self.of(train).saturating_add(count.saturating_mul(self.step)).min(self.max.max(1))
     }
 
     /// The window after a car failed.
-    pub fn halved(&self, train: &Train) -> u32 {
-        (self.of(train) / 2).max(self.min.min(self.start)).max(1)
+    pub fn shrunk(&self, train: &Train) -> u32 {
+        (self.of(train) / self.divisor.max(1)).max(self.min.min(self.start)).max(1)
     }
 }
 

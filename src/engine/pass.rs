@@ -498,7 +498,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         account: &mut Account<'_>,
     ) -> Result<(), EngineError> {
         let commit = now.car(car).map(|known| known.commit.clone());
-        let window = (cause == EjectCause::Failed).then(|| self.settings.policy.window.halved(now.train));
+        let window = (cause == EjectCause::Failed).then(|| self.settings.policy.window.shrunk(now.train));
         self.eject(car, commit, cause, reason, window)?;
         account.done.push(Action::Eject { car: car.clone(), cause, reason: reason.to_owned() });
         Ok(())

@@ -121,7 +121,7 @@ pub type Tally = BTreeMap<String, u64>;
 
 /// Trains of one car at a time, of few and of many.
 const WINDOWS: [WindowPolicy; 3] =
-    [WindowPolicy::SERIAL, WindowPolicy { start: 2, min: 1, max: 4 }, WindowPolicy { start: 20, min: 3, max: 100 }];
+    [WindowPolicy::SERIAL, WindowPolicy::within(2, 1, 4), WindowPolicy::within(20, 3, 100)];
 
 /// What one run is like: drawn from its seed, so that each run stresses something else.
 #[derive(Debug)]

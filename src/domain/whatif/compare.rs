@@ -89,7 +89,7 @@ mod tests {
 
     /// Every car by itself, in a window of so many.
     fn single(window: u32, slots: u32) -> Setting {
-        let window = WindowPolicy { start: window, min: window, max: window };
+        let window = WindowPolicy::within(window, window, window);
         let policy = TrainPolicy { window, slots, ..TrainPolicy::PLAIN };
         Setting { policy, interval: 0.0 }
     }

@@ -161,7 +161,7 @@ mod tests {
     }
 
     fn policy(window: u32, slots: u32) -> TrainPolicy {
-        let window = WindowPolicy { start: window, min: window, max: window };
+        let window = WindowPolicy::within(window, window, window);
         TrainPolicy { window, slots, ..TrainPolicy::PLAIN }
     }
 

@@ -152,7 +152,7 @@ impl Rehearsal {
                         reason,
                         lease: Seconds(60),
                         retries_max: 0,
-                        window: (cause == EjectCause::Failed).then(|| self.policy.window.halved(&train)),
+                        window: (cause == EjectCause::Failed).then(|| self.policy.window.shrunk(&train)),
                         breaker: self.policy.breaker,
                     };
                     let Outcome::Ejected { cars } = self.apply(at, eject)? else {

@@ -123,8 +123,8 @@ impl World {
 fn window(text: &str) -> Result<WindowPolicy, Wrong> {
     let numbers: Result<Vec<u32>, _> = text.split('-').map(str::parse).collect();
     match numbers.map_err(|error| format!("{text}: {error}"))?[..] {
-        [fixed] => Ok(WindowPolicy { start: fixed, min: fixed, max: fixed }),
-        [min, start, max] => Ok(WindowPolicy { start, min, max }),
+        [fixed] => Ok(WindowPolicy::within(fixed, fixed, fixed)),
+        [min, start, max] => Ok(WindowPolicy::within(start, min, max)),
         _ => Err(format!("{text} is no window")),
     }
 }
