@@ -12,7 +12,7 @@ use std::rc::Rc;
 use crate::agent::{FileJournal, KnownClaims, LockFiles, ScratchChecks, SystemHost, Worktrees, unnamed_file};
 use crate::config::{self, ConfigError, LocalSettings, Pairs, Settings, TrainSettings};
 use crate::domain::board::Board;
-use crate::domain::{Branch, Fence, Holder, TaskId, TeamName, Timestamp};
+use crate::domain::{Branch, Fence, Holder, ObjectId, TaskId, TeamName, Timestamp};
 use crate::engine::ports::Analyser;
 use crate::engine::{Check, Engine, EngineError, Knowledge, PassSettings};
 use crate::failpoint;
@@ -465,8 +465,10 @@ impl Session {
 
     /// What a pass of the train needs to know.
     pub fn pass_settings(&self, target: &Branch) -> Result<PassSettings, SessionError> {
+        let read_from = self.seen_head(target)?.and_then(|head| ObjectId::parse(&head).ok());
         let settings = self.settings_of(target)?;
         Ok(PassSettings {
+            read_from: read_from.map(|head| (head, config::FILE_NAME)),
             target: target.clone(),
             forbidden: self.why_not_land_on(target)?,
             policy: settings.train.policy(),

@@ -99,17 +99,26 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
 fn one_pass(context: &Context, target: &Branch, dry_run: bool) -> Result<Reply, CliError> {
     let session = &context.session;
     refresh(session, target)?;
-    let settings = session.pass_settings(target)?;
+    let mut report = pass_with(context, &session.pass_settings(target)?, dry_run)?;
+    while report.outdated {
+        // What has landed, or was pushed, may say otherwise how the next one lands.
+        report = pass_with(context, &session.pass_settings(target)?, dry_run)?.after(report);
+    }
+    Ok(reply(target, &report))
+}
+
+/// Makes a pass as long as the settings hold.
+fn pass_with(context: &Context, settings: &PassSettings, dry_run: bool) -> Result<PassReport, CliError> {
+    let session = &context.session;
     if settings.checks.is_empty() && !settings.policy.external {
         context.talk.tell("warning: no check is configured (train.check in .scrum.toml): whatever merges will land");
     }
     let board = context.board()?;
     let checks = session.checks();
-    let radar = radar(session, &settings);
+    let radar = radar(session, settings);
     let radar = radar.as_ref().map(|radar| radar as &dyn Radar);
-    let pass = Pass { engine: &board, code: &session.code, checks: &checks, radar, settings: &settings };
-    let report = if dry_run { pass.dry_run()? } else { pass.run(&mut |event| tell(context, &event))? };
-    Ok(reply(target, &report))
+    let pass = Pass { engine: &board, code: &session.code, checks: &checks, radar, settings };
+    Ok(if dry_run { pass.dry_run()? } else { pass.run(&mut |event| tell(context, &event))? })
 }
 
 /// Looks where the target is now: the settings are those that it has there. Where work may land at all is up to the

@@ -55,6 +55,8 @@ pub struct PassSettings {
     pub retries_max: u32,
     /// Where candidates are offered to a CI system outside, by a car's position.
     pub candidate_ref: fn(&Branch, u64) -> String,
+    /// The commit of the target that all this was read from, and in which of its files, if it was.
+    pub read_from: Option<(ObjectId, &'static str)>,
 }
 
 /// A check that candidates are put to.
@@ -143,6 +145,19 @@ pub struct PassReport {
     pub runs: Vec<Run>,
     /// How many cars are speculated on.
     pub window: u32,
+    /// Whether the pass ended because the target configures it otherwise by now: another has to go on.
+    pub outdated: bool,
+}
+
+impl PassReport {
+    /// The report of a pass that went on where an earlier one had ended, with what that had done.
+    pub fn after(self, earlier: PassReport) -> PassReport {
+        let now = |car: &Car| self.cars.iter().any(|known| known.id == car.id);
+        let gone: Vec<Car> = earlier.cars.into_iter().filter(|car| !car.state.is_open() && !now(car)).collect();
+        let cars = gone.into_iter().chain(self.cars).collect();
+        let actions = earlier.actions.into_iter().chain(self.actions).collect();
+        PassReport { cars, actions, ..self }
+    }
 }
 
 /// What is ahead of the open cars.
@@ -258,12 +273,18 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         let mut account = Account { done: Vec::new(), tell };
         let mut met: Vec<CarId> = Vec::new();
         let mut told: BTreeSet<CarId> = BTreeSet::new();
+        let mut settled: Option<ObjectId> = None;
         for _ in 0..STEPS_MAX {
             let (train, cars) = self.train()?;
             met.extend(
                 in_order(&cars).iter().map(|car| car.id.clone()).filter(|id| !met.contains(id)).collect::<Vec<_>>(),
             );
             let (mut seen, doubts) = self.observe(&train, &cars, true)?;
+            if settled.as_ref() != Some(&seen.base) && self.is_outdated(&seen.base)? {
+                let report = self.report(seen.base, account.done, &met, train, cars);
+                return Ok(PassReport { outdated: true, ..report });
+            }
+            settled = Some(seen.base.clone());
             for (car, why) in doubts.into_iter().filter(|(car, _)| told.insert(car.clone())) {
                 account.tell(PassEvent::InDoubt { car, why });
             }
@@ -301,6 +322,15 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         Err(EngineError::Exhausted { attempts: u32::try_from(STEPS_MAX).unwrap_or(u32::MAX) })
     }
 
+    /// Whether the target, at `base`, may configure its train otherwise than it did where the settings were read.
+    fn is_outdated(&self, base: &ObjectId) -> Result<bool, EngineError> {
+        let Some((commit, file)) = self.settings.read_from.as_ref().filter(|(commit, _)| commit != base) else {
+            return Ok(false);
+        };
+        let differs = self.code.differences(commit, base)?;
+        Ok(differs.is_none_or(|paths| paths.iter().any(|path| path == file)))
+    }
+
     /// Finishes or abandons a landing that an earlier pass had announced, and does nothing else. Gives what was done.
     pub fn recover(&self) -> Result<Option<String>, EngineError> {
         let (train, cars) = self.train()?;
@@ -331,7 +361,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         }
         cars.extend(in_order(&open).into_iter().cloned());
         let window = self.settings.policy.window.of(&train);
-        PassReport { base, actions, cars, runs: train.runs, window }
+        PassReport { base, actions, cars, runs: train.runs, window, outdated: false }
     }
 
     /// What there is, and of which cars it is in doubt what they affect. Without `run` no program is started for that.

@@ -118,6 +118,34 @@ fn checks_of_the_machine_are_run_until_one_is_red() {
     assert_eq!(said("good"), "\"a-lint\" \"pass\" \"b-unit\" \"pass\"");
 }
 
+/// What lands may say how the next one is tested: in the same pass as well.
+#[test]
+fn whoever_is_behind_a_car_that_changes_the_settings_is_tested_by_the_new_ones() {
+    let config = |check: &str| format!("[train]\nbatch = 1\ncheck = [\"sh\", \"-c\", \"{check}\"]\n");
+    let world = crate::scrum::World::with_config(crate::support::RemoteKind::File, &config("true"));
+    let world = world.expect("a file remote");
+    let clone = world.clone_with_board("yard");
+    let git = |args: &[&str]| world.sandbox.git(&clone, args);
+    let strict = config("test ! -e bad");
+    for (name, file, content) in [
+        ("first", "first", "1"),
+        ("strict", ".scrum.toml", strict.as_str()),
+        ("bad", "bad", "1"),
+        ("good", "good", "1"),
+    ] {
+        git(&["checkout", "-q", "-B", name, "origin/main"]);
+        world.sandbox.commit_file(&clone, file, content, name);
+        git(&["push", "-q", "origin", name]);
+        world.ok(&clone, &["submit", "--branch", name]);
+    }
+    let pass = world.ok(&clone, &["merge-train", "--once"]);
+    assert_eq!(done(&pass), ["land first", "land strict", "eject bad", "land good"], "{pass:#}");
+    let states = |car: &serde_json::Value| format!("{} {}", car["id"], car["state"]);
+    let cars: Vec<String> = pass["cars"].as_array().expect("cars").iter().map(states).collect();
+    let expected = [r#""first" "landed""#, r#""strict" "landed""#, r#""bad" "ejected""#, r#""good" "landed""#];
+    assert_eq!(cars, expected);
+}
+
 /// What was tested by other checks says nothing of these.
 #[test]
 fn what_passed_other_checks_is_tested_again() {

@@ -402,6 +402,7 @@ impl<'p> Invocation<'p> {
             rework_lease: Seconds(plan.lease_secs),
             retries_max: 2,
             candidate_ref,
+            read_from: None,
         };
         let ended = self.with_engine(|engine| {
             let pass = Pass { engine, code: &code, checks: &code, radar: None, settings: &settings };
