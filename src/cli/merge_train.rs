@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, conflicts_with = "once")]
     watch: bool,
     /// Say what a pass would do now, and do nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with = "watch")]
     dry_run: bool,
     #[command(subcommand)]
     verb: Option<Verb>,
