@@ -177,7 +177,7 @@ fn watch(context: &Context, target: &Branch, named: &[Branch]) -> Result<Reply, 
         let now = Context { session: context.session.reopen()?, talk: context.talk };
         match look(&now, target, named) {
             Ok((reply, news)) if news != last => {
-                if !now.talk.show(&reply) {
+                if !now.talk.show(&reply)? {
                     return Ok(Reply::new(Value::Null, ""));
                 }
                 last = news;

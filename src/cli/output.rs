@@ -1,7 +1,7 @@
 //! Where text goes: results to standard output, talk to standard error, colour and progress only on a terminal.
 
 use std::cell::RefCell;
-use std::io::{IsTerminal, Write};
+use std::io::{ErrorKind, IsTerminal, Write};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::errors::CliError;
+use super::errors::{CliError, exit};
 use crate::failpoint;
 use crate::session::Session;
 
@@ -106,26 +106,43 @@ impl Output {
     pub(super) fn reply(&self, reply: &Reply, json: bool) -> u8 {
         failpoint::reach("answering");
         let mut stdout = std::io::BufWriter::new(std::io::stdout().lock());
-        // A reader that has gone away, as `head` does, is no error of ours.
-        let _ = write_reply(&mut stdout, reply, json);
-        let _ = stdout.flush();
-        drop(stdout);
-        if let Some(session) = reply.session.borrow().as_ref() {
-            session.delivered();
-        }
+        let written = write_reply(&mut stdout, reply, json).and_then(|()| stdout.flush());
+        // What could not be written is not tried once more.
+        let _ = stdout.into_parts();
+        let exit = match written {
+            Ok(()) => {
+                if let Some(session) = reply.session.borrow().as_ref() {
+                    session.delivered();
+                }
+                reply.exit
+            }
+            // A reader that has gone away, as `head` does, is no error of ours. But it has not read all of the answer:
+            // who asks again is told of what was done, and nothing is done twice.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => reply.exit,
+            Err(error) => self.fail(&unwritten(&error), false),
+        };
         failpoint::reach("the end");
-        reply.exit
+        exit
     }
 
     pub(super) fn fail(&self, error: &CliError, json: bool) -> u8 {
         if json {
-            let error_value = error.to_json();
-            self.text(&format!("{}\n", json!({ "schema_version": SCHEMA_VERSION, "error": error_value })));
-        } else {
-            let _ = write!(std::io::stderr(), "{}", error.to_text());
+            let value = json!({ "schema_version": SCHEMA_VERSION, "error": error.to_json() });
+            let mut stdout = std::io::stdout().lock();
+            match writeln!(stdout, "{value}").and_then(|()| stdout.flush()) {
+                Err(failed) if failed.kind() != ErrorKind::BrokenPipe => {}
+                _ => return error.exit,
+            }
         }
+        let _ = write!(std::io::stderr(), "{}", error.to_text());
         error.exit
     }
+}
+
+/// The answer has not reached whoever asked, though what they asked for may have been done.
+fn unwritten(error: &std::io::Error) -> CliError {
+    let hint = "see to that, and run the same command again soon: nothing is done twice";
+    CliError::new(exit::ENVIRONMENT, "io", format!("the answer could not be written: {error}"), hint)
 }
 
 fn write_reply(stdout: &mut impl Write, reply: &Reply, json: bool) -> std::io::Result<()> {
@@ -163,9 +180,13 @@ impl Talk {
     }
 
     /// Shows one of several answers of a command that goes on. Says whether anybody still reads them.
-    pub fn show(&self, reply: &Reply) -> bool {
+    pub fn show(&self, reply: &Reply) -> Result<bool, CliError> {
         let mut stdout = std::io::stdout().lock();
-        write_reply(&mut stdout, reply, self.json).and_then(|()| stdout.flush()).is_ok()
+        match write_reply(&mut stdout, reply, self.json).and_then(|()| stdout.flush()) {
+            Ok(()) => Ok(true),
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(false),
+            Err(error) => Err(unwritten(&error)),
+        }
     }
 
     /// Shows that something is going on, once it has gone on for a second, until the value is dropped.

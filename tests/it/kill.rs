@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
+use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
@@ -62,6 +63,37 @@ fn of_add_and_claim() {
             break;
         }
     }
+}
+
+/// The program is not killed, but its answer gets lost all the same: the disk is full, or the reader has gone.
+#[test]
+fn an_answer_that_could_not_be_written_is_given_again() {
+    let world = World::file();
+    let clone = world.clone_with_board("a");
+    for title in ["One", "Two", "Three"] {
+        world.ok(&clone, &["add", title]);
+    }
+    let told = |stdout: Stdio, args: &[&str]| {
+        let output = world.command(&clone, args).stdin(Stdio::null()).stdout(stdout).output().expect("it starts");
+        (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let gone = || Stdio::from(std::io::pipe().expect("a pipe").1);
+    let claimed = || world.ok(&clone, &["claim"])["claims"][0]["task"].clone();
+    assert_eq!(told(gone(), &["claim", "--json"]), (Some(0), String::new()), "a reader may go, as head does");
+    assert_eq!(claimed(), "1");
+    let full = || std::fs::File::options().write(true).open("/dev/full").ok().map(Stdio::from);
+    if full().is_none() {
+        return;
+    }
+    for (args, task) in [(&["claim", "--json"][..], "2"), (&["claim"], "3")] {
+        let (exit, said) = told(full().expect("it was there"), args);
+        assert_eq!(exit, Some(128), "{said}");
+        assert!(said.starts_with("error: the answer could not be written: No space left"), "{said}");
+        assert_eq!(claimed(), task);
+    }
+    let (exit, said) = told(full().expect("it was there"), &["show", "nobody", "--json"]);
+    assert_eq!(exit, Some(1));
+    assert!(said.starts_with("error: there is no task nobody"), "{said}");
 }
 
 #[test]
