@@ -88,7 +88,7 @@ fn ask(worktree: &Path, analyser: &Analyser, change: &Change) -> Answer {
     let input: String = change.paths.iter().map(|path| format!("{path}\n")).collect();
     let variables = [("SCRUM_BASE", change.from.as_str()), ("SCRUM_COMMIT", change.to.as_str())];
     let time_max = Duration::from_secs(analyser.timeout.0);
-    let bounds = Bounds { time_max, keep_bytes_max: lanes::SAID_BYTES_MAX + 1 };
+    let bounds = Bounds { time_max, keep_bytes_max: lanes::SAID_BYTES_MAX + 1, ..Bounds::default() };
     match run_in(worktree, &analyser.run, &variables, Some(input.as_bytes()), bounds) {
         Err(error) => Err(error.to_string()),
         Ok(output) if output.timed_out => Err(format!("it took longer than {}", analyser.timeout)),

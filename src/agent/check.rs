@@ -16,14 +16,14 @@ use super::analysis;
 use crate::domain::ObjectId;
 use crate::engine::ports::{Analyser, Change, CheckResult, Checks};
 use crate::failpoint;
-use crate::git::process::{self, Bounds, Output};
+use crate::git::process::{self, Bounds, Keep, Output};
 use crate::git::{Git, LOCAL_VARIABLES};
 use crate::ledger::Fault;
 
-/// How much of each output stream of a check is read; what is kept of it is less.
-const OUTPUT_READ_BYTES_MAX: usize = 8 << 20;
-/// How much of a check's output is handed on.
+/// How much of a check's output is handed on: of both streams together.
 const OUTPUT_KEPT_BYTES_MAX: usize = 24 * 1024;
+/// How much longer its output is waited for when a check has ended and left something behind that might write some.
+const LINGER: Duration = Duration::from_secs(2);
 /// How the names of scratch directories and of their notes begin, and what the worktree in one is called.
 const SCRATCH_PREFIX: &str = "git-scrum-check-";
 const NOTE_PREFIX: &str = "check-";
@@ -132,15 +132,17 @@ impl Checks for ScratchChecks {
         let Some(program) = argv.first() else {
             return Err(Fault::Environment { what: "the check is empty".to_owned() });
         };
-        let bounds = Bounds { time_max: timeout, keep_bytes_max: OUTPUT_READ_BYTES_MAX };
+        // Its exit code says all: nothing that it has left behind is waited for.
+        let linger = Some(LINGER);
+        let bounds = Bounds { time_max: timeout, keep_bytes_max: OUTPUT_KEPT_BYTES_MAX, keep: Keep::End, linger };
         self.in_worktree(commit, |path| {
             let begun = Instant::now();
             let ended = run_in(path, argv, &[("SCRUM_COMMIT", commit.as_str())], None, bounds);
             let took = begun.elapsed();
             match ended {
                 Ok(output) => {
-                    let text = format!("{}{}", output.stdout_text(), output.stderr_text());
-                    CheckResult { code: output.code, timed_out: output.timed_out, output: end_of(&text), took }
+                    let text = ends_of(&output.stdout_text(), &output.stderr_text());
+                    CheckResult { code: output.code, timed_out: output.timed_out, output: text, took }
                 }
                 // The same as what a shell says of a program that is not there.
                 Err(error) => {
@@ -178,10 +180,34 @@ pub(super) fn run_in(
     process::run(&mut command, input, bounds)
 }
 
-fn end_of(text: &str) -> String {
-    let mut start = text.len().saturating_sub(OUTPUT_KEPT_BYTES_MAX);
+/// The ends of both streams: each gets half of the room, and what the other leaves of its own.
+fn ends_of(stdout: &str, stderr: &str) -> String {
+    let half = OUTPUT_KEPT_BYTES_MAX / 2;
+    let room_beside = |other: &str| OUTPUT_KEPT_BYTES_MAX - other.len().min(half);
+    format!("{}{}", end_of(stdout, room_beside(stderr)), end_of(stderr, room_beside(stdout)))
+}
+
+fn end_of(text: &str, bytes_max: usize) -> &str {
+    let mut start = text.len().saturating_sub(bytes_max);
     while !text.is_char_boundary(start) {
         start += 1;
     }
-    text[start..].to_owned()
+    &text[start..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_noisy_stream_leaves_room_for_what_the_other_says_last() {
+        let (noise, half) = ("ä".repeat(OUTPUT_KEPT_BYTES_MAX), OUTPUT_KEPT_BYTES_MAX / 2);
+        assert_eq!(ends_of("out\n", "err\n"), "out\nerr\n");
+        let text = ends_of("1 failed\n", &noise);
+        assert!(text.starts_with("1 failed\nä") && text.len() >= OUTPUT_KEPT_BYTES_MAX - 1, "{}", text.len());
+        let text = ends_of(&noise, "warning\n");
+        assert!(text.ends_with("äwarning\n") && text.len() >= OUTPUT_KEPT_BYTES_MAX - 1, "{}", text.len());
+        let text = ends_of(&format!("{noise}out\n"), &format!("{noise}err\n"));
+        assert!(text[..half].ends_with("out\n") && text.ends_with("err\n") && text.len() <= OUTPUT_KEPT_BYTES_MAX);
+    }
 }

@@ -16,7 +16,7 @@ use std::sync::{Arc, OnceLock};
 
 pub use budget::PushBudget;
 pub use failure::Cause;
-pub use process::{Bounds, Output};
+pub use process::{Bounds, Keep, Output};
 
 /// Variables that tie git to one repository (`git rev-parse --local-env-vars`), dropped before another is addressed.
 pub const LOCAL_VARIABLES: &[&str] = &[

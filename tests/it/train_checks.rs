@@ -1,7 +1,12 @@
 //! Trains with several checks, each with a name of its own: run here, or reported from outside by that name.
 
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
 use serde_json::Value;
 
+use crate::scrum::World;
+use crate::support::RemoteKind;
 use crate::train::{Yard, done};
 
 const TWO: &str = "[train.checks.unit]\n[train.checks.lint]\n[train.checks.slow]\nrequired = false\n";
@@ -91,6 +96,19 @@ fn a_verdict_has_to_say_of_which_check_it_is() {
     assert_eq!(done(&yard.tick()), [""; 0]);
 }
 
+/// A clone in which the machine runs the checks, and a car for each of `names`, which adds a file of its name.
+fn with_cars(settings: &str, names: &[&str]) -> (World, PathBuf) {
+    let world = World::with_config(RemoteKind::File, &format!("[train]\n{settings}")).expect("a file remote");
+    let clone = world.clone_with_board("yard");
+    for name in names {
+        world.sandbox.git(&clone, &["checkout", "-q", "-B", name, "origin/main"]);
+        world.sandbox.commit_file(&clone, name, name, name);
+        world.sandbox.git(&clone, &["push", "-q", "origin", name]);
+        world.ok(&clone, &["submit", "--branch", name]);
+    }
+    (world, clone)
+}
+
 /// Where the machine runs the checks: one after the other, until one is red.
 #[test]
 fn checks_of_the_machine_are_run_until_one_is_red() {
@@ -98,16 +116,7 @@ fn checks_of_the_machine_are_run_until_one_is_red() {
     for (name, script) in [("a-lint", "! ls | grep -q bad"), ("b-unit", "test -e good")] {
         settings.push_str(&format!("[train.checks.{name}]\nrun = [\"sh\", \"-c\", \"{script}\"]\n"));
     }
-    let world = crate::scrum::World::with_config(crate::support::RemoteKind::File, &format!("[train]\n{settings}"));
-    let world = world.expect("a file remote");
-    let clone = world.clone_with_board("yard");
-    let git = |args: &[&str]| world.sandbox.git(&clone, args);
-    for name in ["bad", "good"] {
-        git(&["checkout", "-q", "-B", name, "origin/main"]);
-        world.sandbox.commit_file(&clone, name, name, name);
-        git(&["push", "-q", "origin", name]);
-        world.ok(&clone, &["submit", "--branch", name]);
-    }
+    let (world, clone) = with_cars(&settings, &["bad", "good"]);
     assert_eq!(done(&world.ok(&clone, &["merge-train"])), ["eject bad", "land good"]);
     let said = |car: &str| {
         let shown = world.ok(&clone, &["show", car]);
@@ -171,4 +180,17 @@ fn what_passed_other_checks_is_tested_again() {
         assert_eq!(said["applied"], true, "{check}");
     }
     assert_eq!(done(&more(&["merge-train", "--json"])), ["land A"]);
+}
+
+/// A server that a check has started and forgotten has its output still, and is in no group that could be killed.
+#[test]
+fn the_exit_code_of_a_check_decides_whatever_it_leaves_behind() {
+    let script = "setsid sleep 40 & test ! -e bad";
+    let settings = format!("timeout = \"15s\"\nbatch = 1\ncheck = [\"sh\", \"-c\", \"{script}\"]\n");
+    let (world, clone) = with_cars(&settings, &["bad", "good"]);
+    let begun = Instant::now();
+    assert_eq!(done(&world.ok(&clone, &["merge-train"])), ["eject bad", "land good"]);
+    assert!(begun.elapsed() < Duration::from_secs(35), "{:?}", begun.elapsed());
+    let output = world.ok(&clone, &["show", "bad"])["check"]["output"].clone();
+    assert!(!output.as_str().expect("text").contains("stopped after"), "{output}");
 }

@@ -187,7 +187,7 @@ impl<'a> Stage<'a> {
             _ => unreachable!("BUG: the demo runs git and git scrum only"),
         };
         isolate(&mut command);
-        let bounds = Bounds { time_max: COMMAND_TIME_MAX, keep_bytes_max: OUTPUT_BYTES_MAX };
+        let bounds = Bounds { time_max: COMMAND_TIME_MAX, keep_bytes_max: OUTPUT_BYTES_MAX, ..Bounds::default() };
         let ended = process::run(&mut command, None, bounds);
         let ended = ended.map_err(|error| environment(&format!("cannot run {}", line_of(words)), &error))?;
         let answer = Answer { exit: ended.code, stdout: ended.stdout_text(), stderr: ended.stderr_text() };

@@ -73,7 +73,7 @@ fn look(git: &Git, targets: &[ObjectId], tips: &[ObjectId], within: Duration) ->
     let begun = Instant::now();
     let ask = |args: &[&str], input: &str| {
         let time_max = within.saturating_sub(begun.elapsed());
-        let bounds = Bounds { time_max, keep_bytes_max: LIST_BYTES_MAX };
+        let bounds = Bounds { time_max, keep_bytes_max: LIST_BYTES_MAX, ..Bounds::default() };
         let output = process::run(git.command().args(args), Some(input.as_bytes()), bounds).ok()?;
         output.success().then_some(output.stdout)
     };
