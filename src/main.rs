@@ -3,12 +3,26 @@
 #![expect(clippy::disallowed_methods, reason = "the place that reads the environment")]
 
 use std::env;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use git_scrum::agent::guard;
 use git_scrum::cli::{self, Output};
 use git_scrum::session::Start;
 
+/// The file of this process's program: by this name it can be started even where it was replaced or removed meanwhile.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+
 fn main() -> ExitCode {
+    match guard::run(env::args_os()) {
+        None => {}
+        Some(Ok(code)) => return ExitCode::from(code),
+        Some(Err(what)) => {
+            eprintln!("{what}");
+            // The same as what a shell says of a program that is not there.
+            return ExitCode::from(127);
+        }
+    }
     let environment = env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name.starts_with("SCRUM_") || name == "USER")
@@ -23,5 +37,7 @@ fn main() -> ExitCode {
             return ExitCode::from(128);
         }
     };
-    ExitCode::from(cli::run(env::args_os(), Start { directory, environment }, &output))
+    let program = Some(Path::new(OWN_PROGRAM)).filter(|path| path.exists()).map(Path::to_path_buf);
+    let program = program.or_else(|| env::current_exe().ok()).unwrap_or_else(|| PathBuf::from("git-scrum"));
+    ExitCode::from(cli::run(env::args_os(), Start { directory, environment, program }, &output))
 }

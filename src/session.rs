@@ -28,6 +28,8 @@ pub struct Start {
     pub directory: PathBuf,
     /// The variables of the environment whose names begin with `SCRUM_`, and `USER`.
     pub environment: Pairs,
+    /// This program, to be started again.
+    pub program: PathBuf,
 }
 
 /// The board, as commands see it.
@@ -273,7 +275,7 @@ impl Session {
 
     /// Runs checks of this repository.
     pub fn checks(&self) -> ScratchChecks {
-        ScratchChecks::new(self.git.clone(), &self.place.state_dir())
+        ScratchChecks::new(self.git.clone(), &self.place.state_dir(), &self.start.program)
     }
 
     /// Who works in this clone: configured, or made of the user, the host and a name of the clone's own, so that two

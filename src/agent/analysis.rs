@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::check::{ScratchChecks, run_in};
+use super::check::ScratchChecks;
 use super::unnamed_file;
 use crate::domain::{ObjectId, lanes};
 use crate::engine::ports::{Analyser, Change};
@@ -61,7 +61,7 @@ pub(super) fn affected(
             continue;
         }
         // A worktree for each: whatever it leaves there is not what the next one starts from.
-        match checks.in_worktree(trusted, |path| ask(path, analyser, change)) {
+        match checks.in_worktree(trusted, |path| ask(checks, path, analyser, change)) {
             Ok(said) => {
                 known.insert(0, Line { by: by.clone(), from: change.from.clone(), to: change.to.clone(), said });
                 // One by one, for the next may take as long again.
@@ -80,7 +80,7 @@ pub(super) fn affected(
 }
 
 /// Asks it once.
-fn ask(worktree: &Path, analyser: &Analyser, change: &Change) -> Answer {
+fn ask(checks: &ScratchChecks, worktree: &Path, analyser: &Analyser, change: &Change) -> Answer {
     // A path is one line, or else it would say whatever it likes.
     if change.paths.iter().any(|path| path.contains(['\n', char::REPLACEMENT_CHARACTER])) {
         return Err("the name of a changed path cannot be told in a line of text".to_owned());
@@ -89,7 +89,7 @@ fn ask(worktree: &Path, analyser: &Analyser, change: &Change) -> Answer {
     let variables = [("SCRUM_BASE", change.from.as_str()), ("SCRUM_COMMIT", change.to.as_str())];
     let time_max = Duration::from_secs(analyser.timeout.0);
     let bounds = Bounds { time_max, keep_bytes_max: lanes::SAID_BYTES_MAX + 1, ..Bounds::default() };
-    match run_in(worktree, &analyser.run, &variables, Some(input.as_bytes()), bounds) {
+    match checks.run_in(worktree, &analyser.run, &variables, input.as_bytes(), bounds) {
         Err(error) => Err(error.to_string()),
         Ok(output) if output.timed_out => Err(format!("it took longer than {}", analyser.timeout)),
         Ok(output) if output.success() => lanes::names(&output.stdout),

@@ -1,18 +1,17 @@
 //! Checks in a scratch worktree: a clean checkout of one commit, gone afterwards.
 
-#![expect(clippy::disallowed_methods, reason = "an adapter: it starts the check that the target branch configures")]
+#![expect(clippy::disallowed_methods, reason = "an adapter: it owns its files and directories")]
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
-use super::analysis;
+use super::{analysis, guard};
 use crate::domain::ObjectId;
 use crate::engine::ports::{Analyser, Change, CheckResult, Checks};
 use crate::failpoint;
@@ -38,12 +37,15 @@ pub struct ScratchChecks {
     git: Git,
     state_dir: PathBuf,
     notes: PathBuf,
+    program: PathBuf,
 }
 
 impl ScratchChecks {
-    /// Checks of commits of the repository that `git` is in, and whose state directory this is.
-    pub fn new(git: Git, state_dir: &Path) -> ScratchChecks {
-        ScratchChecks { git, state_dir: state_dir.to_owned(), notes: state_dir.join("scratch") }
+    /// Checks of commits of the repository that `git` is in, and whose state directory this is. `program` is this very
+    /// program, to be started as the guard of each.
+    pub fn new(git: Git, state_dir: &Path, program: &Path) -> ScratchChecks {
+        let (state_dir, program) = (state_dir.to_owned(), program.to_owned());
+        ScratchChecks { git, notes: state_dir.join("scratch"), state_dir, program }
     }
 
     pub(super) fn git(&self) -> &Git {
@@ -67,6 +69,23 @@ impl ScratchChecks {
         failpoint::reach("removing a check's note");
         let _ = fs::remove_file(note);
         Ok(done)
+    }
+
+    /// Runs a program of the repository's in a worktree of its own, told by `variables` what it is about.
+    pub(super) fn run_in(
+        &self,
+        worktree: &Path,
+        argv: &[String],
+        variables: &[(&str, &str)],
+        input: &[u8],
+        bounds: Bounds,
+    ) -> io::Result<Output> {
+        let mut command = guard::command(&self.program, input.len(), argv);
+        command.current_dir(worktree).envs(variables.iter().copied()).env("CI", "true");
+        for name in LOCAL_VARIABLES {
+            command.env_remove(name);
+        }
+        process::run_attached(&mut command, input, bounds)
     }
 
     /// Makes a scratch directory that is noted before it is there. The note holds as long as the file is open.
@@ -137,7 +156,7 @@ impl Checks for ScratchChecks {
         let bounds = Bounds { time_max: timeout, keep_bytes_max: OUTPUT_KEPT_BYTES_MAX, keep: Keep::End, linger };
         self.in_worktree(commit, |path| {
             let begun = Instant::now();
-            let ended = run_in(path, argv, &[("SCRUM_COMMIT", commit.as_str())], None, bounds);
+            let ended = self.run_in(path, argv, &[("SCRUM_COMMIT", commit.as_str())], &[], bounds);
             let took = begun.elapsed();
             match ended {
                 Ok(output) => {
@@ -161,23 +180,6 @@ impl Checks for ScratchChecks {
     ) -> Vec<Result<BTreeSet<String>, String>> {
         analysis::affected(self, trusted, analyser, changes, run)
     }
-}
-
-/// Runs a program of the repository's in a worktree of its own, told by `variables` what it is about.
-pub(super) fn run_in(
-    worktree: &Path,
-    argv: &[String],
-    variables: &[(&str, &str)],
-    input: Option<&[u8]>,
-    bounds: Bounds,
-) -> io::Result<Output> {
-    let (program, args) = argv.split_first().ok_or_else(|| io::Error::other("there is no program to run"))?;
-    let mut command = Command::new(program);
-    command.args(args).current_dir(worktree).envs(variables.iter().copied()).env("CI", "true");
-    for name in LOCAL_VARIABLES {
-        command.env_remove(name);
-    }
-    process::run(&mut command, input, bounds)
 }
 
 /// The ends of both streams: each gets half of the room, and what the other leaves of its own.

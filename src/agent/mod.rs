@@ -1,10 +1,11 @@
 //! The machine behind the engine's ports: its clock and randomness, its files, worktrees and processes.
 //!
 //! Guarantees: work that is in no commit is saved before its worktree is removed; a check leaves nothing behind, and
-//! nothing of it outlives its time; an operation whose process was killed is found by the next one.
+//! nothing of it outlives its time, or the pass; an operation whose process was killed is found by the next one.
 
 mod analysis;
 mod check;
+pub mod guard;
 mod host;
 mod journal;
 mod lock_files;

@@ -79,6 +79,7 @@ const ARROWS: &[(&str, &str, Items, &str)] = &[
         Only(&["ClaimFile", "Removed", "Spent", "Worktree", "Worktrees"]),
         "what the session's worktrees and files answer with",
     ),
+    ("main", "agent", Only(&["guard"]), "the program is also the guard of the checks that it starts"),
     ("main", "cli", All, "the program is its command line"),
     ("main", "session", Only(&["Start"]), "what the program was started with"),
 ];

@@ -1,8 +1,13 @@
 //! Trains with several checks, each with a name of its own: run here, or reported from outside by that name.
 
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
 use crate::scrum::World;
@@ -193,4 +198,28 @@ fn the_exit_code_of_a_check_decides_whatever_it_leaves_behind() {
     assert!(begun.elapsed() < Duration::from_secs(35), "{:?}", begun.elapsed());
     let output = world.ok(&clone, &["show", "bad"])["check"]["output"].clone();
     assert!(!output.as_str().expect("text").contains("stopped after"), "{output}");
+}
+
+/// Whoever ends a pass ends the check that it runs, though that is in a group of its own; or else nobody would keep its
+/// time.
+#[test]
+fn a_check_ends_with_the_pass_that_runs_it() {
+    let script = "exec 3> $HOME/held; sleep 60; true";
+    let (world, clone) = with_cars(&format!("check = [\"sh\", \"-c\", \"{script}\"]\n"), &["A"]);
+    let held = world.sandbox.path("home/held");
+    assert!(world.sandbox.command("mkfifo").arg(&held).status().expect("mkfifo starts").success());
+    for (how, signal) in [("kill -9", Signal::KILL), ("kill", Signal::TERM), ("Ctrl-C", Signal::INT)] {
+        let mut pass = world.command(&clone, &["merge-train"]);
+        pass.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        let mut pass = pass.spawn().expect("the program starts");
+        // Can be opened once the check has it open, and ends when nobody of the check has it any more.
+        let mut held = File::open(&held).expect("a named pipe");
+        let begun = Instant::now();
+        let group = Pid::from_child(&pass);
+        let ended = if signal == Signal::INT { kill_process_group(group, signal) } else { kill_process(group, signal) };
+        ended.expect("the pass is there");
+        held.read_to_end(&mut Vec::new()).expect("it can be read");
+        assert!(begun.elapsed() < Duration::from_secs(30), "after {how} the check went on");
+        assert_eq!(pass.wait().expect("it is gone").code(), None, "{how}");
+    }
 }
