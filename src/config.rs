@@ -166,7 +166,10 @@ impl Settings {
             );
         }
         let train = TrainSettings::deserialize(Value::Table(table));
-        self.train = train.map_err(|error| bad(&format!("trains for {target}"), error))?;
+        let place = format!("trains for {target}");
+        self.train = train.map_err(|error| bad(&place, error))?;
+        // What holds for all trains was looked at before.
+        self.train.checked().map_err(|error| bad(&place, error))?;
         Ok(self)
     }
 
@@ -178,14 +181,18 @@ impl Settings {
         }
         for (pattern, table) in &self.trains {
             let place = format!("trains.{pattern:?}");
-            let text = |key: &str| table.get(key).map(|value| value.as_str().unwrap_or_default().to_owned());
-            if let Some(into) = text(INTO) {
-                let into = Branch::parse(&into).map_err(|error| bad(&place, error))?;
+            let text = |key: &str, such_as: &str| match table.get(key) {
+                Some(Value::String(text)) => Ok(Some(text.as_str())),
+                Some(other) => Err(bad(&place, format!("{key} is {other}: it has to be text, such as {such_as:?}"))),
+                None => Ok(None),
+            };
+            if let Some(into) = text(INTO, "main")? {
+                let into = Branch::parse(into).map_err(|error| bad(&place, error))?;
                 if names(pattern, &into) {
                     return Err(bad(&place, format!("{into} would feed itself")));
                 }
             }
-            if let Some(every) = text(EVERY) {
+            if let Some(every) = text(EVERY, "1h")? {
                 every.parse::<Seconds>().map_err(|error| bad(&place, error))?;
             }
         }
@@ -384,7 +391,7 @@ impl TrainSettings {
         Lanes(self.lanes.iter().map(lane).collect())
     }
 
-    /// Whether numbers are within their range, and the settings of lanes and checks make sense together.
+    /// Whether numbers are within their range, and the settings of times, lanes and checks make sense together.
     fn checked(&self) -> Result<(), ConfigError> {
         for (key, value, range) in [
             ("train.tolerate", self.tolerate, 0..=TOLERATE_MAX),
@@ -393,6 +400,16 @@ impl TrainSettings {
         ] {
             if !range.contains(&value) {
                 return Err(bad(key, format!("{value} is not within {} to {}", range.start(), range.end())));
+            }
+        }
+        let times =
+            [("train.timeout".to_owned(), self.timeout), ("train.affected_timeout".to_owned(), self.affected_timeout)];
+        let of_check = |(name, check): (&CheckName, &CheckSettings)| {
+            Some((format!("train.checks.{name}.timeout"), check.timeout?))
+        };
+        for (place, time) in times.into_iter().chain(self.checks.iter().filter_map(of_check)) {
+            if time.0 == 0 {
+                return Err(bad(&place, "0s is no time to run in: nothing would ever pass"));
             }
         }
         for pattern in self.lanes.values().flatten() {
@@ -541,9 +558,7 @@ pub fn settings_of(
     git_config: &Pairs,
     environment: &Pairs,
 ) -> Result<Settings, ConfigError> {
-    let settings = settings(file, git_config, environment)?.of_target(target)?;
-    settings.train.checked()?;
-    Ok(settings)
+    settings(file, git_config, environment)?.of_target(target)
 }
 
 /// The settings that hold, from the text of `.scrum.toml` (if there is one), `git config` and the environment.
@@ -730,6 +745,24 @@ mod tests {
         let window = read("[train]\nwindow_step = 3\nwindow_divisor = 4\n").unwrap().train.policy().window;
         let train = crate::domain::Train::new(main);
         assert_eq!((window.grown(&train, 2), window.shrunk(&train)), (26, 5));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused_by_its_key() {
+        let main = Branch::parse("main").expect("a branch");
+        let no_time = "0s is no time to run in: nothing would ever pass";
+        let (into, every) = ("it has to be text, such as \"main\"", "it has to be text, such as \"1h\"");
+        for (text, says) in [
+            ("[train]\ntimeout = \"0s\"\n", format!("train.timeout: {no_time}")),
+            ("[train]\naffected_timeout = \"0s\"\n", format!("train.affected_timeout: {no_time}")),
+            ("[train.checks.a]\nrun = [\"b\"]\ntimeout = \"0s\"\n", format!("train.checks.a.timeout: {no_time}")),
+            ("[trains.\"m*\"]\ntimeout = \"0s\"\n", format!("trains for main: train.timeout: {no_time}")),
+            ("[trains.\"a/*\"]\ninto = 5\n", format!("trains.\"a/*\": into is 5: {into}")),
+            ("[trains.\"a/*\"]\nevery = 5\n", format!("trains.\"a/*\": every is 5: {every}")),
+        ] {
+            let error = settings_of(&main, Some(text), &Pairs::new(), &Pairs::new()).expect_err(&says);
+            assert_eq!(error.to_string(), says);
+        }
     }
 
     #[test]

@@ -308,9 +308,7 @@ impl From<Refusal> for CliError {
                     .with("size", size)
                     .with("size_max", size_max)
             }
-            Refusal::BadText { what, rule } => {
-                CliError::new(exit::USAGE, "bad-text", format!("this cannot be a {what}"), rule)
-            }
+            Refusal::BadText { what, rule } => CliError::new(exit::USAGE, "bad-text", cannot_be(what), rule),
             Refusal::AlreadyLanded { car, commit } => {
                 let message = format!("{car} has landed already, with commit {commit}");
                 CliError::new(exit::NO, "already-landed", message, "commit more work before you submit it again")
@@ -326,6 +324,15 @@ impl From<Refusal> for CliError {
                 CliError::new(exit::NO, "train-changed", what, "git scrum merge-train status")
             }
         }
+    }
+}
+
+/// That something is not what it must be, as one would say it.
+fn cannot_be(what: &str) -> String {
+    match what {
+        "cars" => "these cannot be the cars that land together".to_owned(),
+        what if what.starts_with(['a', 'e', 'i', 'o', 'u']) => format!("this cannot be an {what}"),
+        what => format!("this cannot be a {what}"),
     }
 }
 
@@ -379,5 +386,22 @@ fn held_by(refusal: Refusal) -> CliError {
                 .with("until", until_json(until))
         }
         _ => unreachable!("BUG: only refusals about holders come here"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_text_cannot_be_is_said_in_english() {
+        for (what, words) in [
+            ("title", "this cannot be a title"),
+            ("order", "this cannot be an order"),
+            ("object id", "this cannot be an object id"),
+            ("cars", "these cannot be the cars that land together"),
+        ] {
+            assert_eq!(CliError::from(Refusal::BadText { what, rule: "" }).message(), words);
+        }
     }
 }
