@@ -126,7 +126,7 @@ impl Settings {
         let mut feed = None;
         let mut every = None;
         for table in self.trains_of(source) {
-            feed = table.get(INTO).and_then(Value::as_str).and_then(|name| Branch::parse(name).ok()).or(feed);
+            feed = table.get(INTO).and_then(Value::as_str).and_then(|name| name.parse().ok()).or(feed);
             every = table.get(EVERY).and_then(Value::as_str).and_then(|text| text.parse().ok()).or(every);
         }
         feed.map(|into| Feed { into, every })
@@ -187,7 +187,7 @@ impl Settings {
                 None => Ok(None),
             };
             if let Some(into) = text(INTO, "main")? {
-                let into = Branch::parse(into).map_err(|error| bad(&place, error))?;
+                let into: Branch = into.parse().map_err(|error| bad(&place, error))?;
                 if names(pattern, &into) {
                     return Err(bad(&place, format!("{into} would feed itself")));
                 }

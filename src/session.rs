@@ -12,7 +12,7 @@ use std::rc::Rc;
 use crate::agent::{FileJournal, KnownClaims, LockFiles, ScratchChecks, SystemHost, Worktrees, unnamed_file};
 use crate::config::{self, ConfigError, LocalSettings, Pairs, Settings, TrainSettings};
 use crate::domain::board::Board;
-use crate::domain::{Branch, Fence, Holder, ObjectId, TaskId, TeamName, Timestamp};
+use crate::domain::{Branch, Fence, Holder, IdError, ObjectId, TaskId, TeamName, Timestamp};
 use crate::engine::ports::Analyser;
 use crate::engine::{Check, Engine, EngineError, Knowledge, PassSettings};
 use crate::failpoint;
@@ -384,7 +384,7 @@ impl Session {
     /// The branch that work lands on: configured, or settled when the board was created.
     pub fn target(&self) -> Result<Branch, SessionError> {
         if let Some(name) = &self.local.target {
-            return Branch::parse(name).map_err(|error| {
+            return name.parse().map_err(|error: IdError| {
                 ConfigError::BadValue { place: "scrum.target".to_owned(), what: error.to_string() }.into()
             });
         }
@@ -399,7 +399,7 @@ impl Session {
 
     /// The branch that work lands on when a board is created: the remote's main branch, or the one checked out here.
     pub fn default_target(&self) -> Result<Branch, SessionError> {
-        let parse = |name: &str| Branch::parse(name.trim()).ok();
+        let parse = |name: &str| name.trim().parse::<Branch>().ok();
         if let Some(name) = &self.local.target {
             return Ok(parse(name).unwrap_or_else(main_branch));
         }

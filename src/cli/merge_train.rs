@@ -21,7 +21,6 @@ use crate::session::Session;
 
 /// Land what is in the train: one pass, or one after another
 #[derive(clap::Args)]
-#[command(args_conflicts_with_subcommands = true)]
 pub struct Args {
     /// The branch to land on
     #[arg(long, value_name = "T", global = true)]
@@ -78,6 +77,12 @@ impl Args {
 }
 
 pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
+    // Clap could refuse these by itself only together with --target and --json, which every verb takes.
+    let of_a_pass = [("--once", args.once), ("--watch", args.watch), ("--dry-run", args.dry_run)];
+    if let (Some((flag, _)), Some(_)) = (of_a_pass.iter().find(|(_, given)| *given), &args.verb) {
+        let message = format!("{flag} is for a pass, and here is a subcommand, which makes none");
+        return Err(CliError::bad_argument(message, "git scrum merge-train -h"));
+    }
     let target = match &args.target {
         Some(target) => tasks::parse(target)?,
         None => context.session.target()?,

@@ -61,10 +61,12 @@ macro_rules! text_id {
             }
         }
 
+        /// As people give it: what git calls a branch in full is taken for its name.
         impl std::str::FromStr for $name {
             type Err = IdError;
             fn from_str(text: &str) -> Result<Self, IdError> {
-                $name::parse(text)
+                let prefix = if matches!($what, "branch name" | "car id") { "refs/heads/" } else { "" };
+                $name::parse(text.strip_prefix(prefix).unwrap_or(text))
             }
         }
     };
@@ -236,6 +238,20 @@ mod tests {
         for other in ["anna@desk-abcdef", "ann@home@desk-abcdef", "desk-abcdef", "@desk-abcdef"] {
             assert!(!holder("ann@desk-abcdef").is_same_person(&holder(other)), "{other}");
         }
+    }
+
+    #[test]
+    fn what_people_call_a_branch_in_full_is_taken_for_its_name() {
+        assert_eq!("refs/heads/team/a".parse(), Branch::parse("team/a"));
+        assert_eq!("refs/heads/team/a".parse(), CarId::parse("team/a"));
+        assert!("refs/heads/".parse::<Branch>().is_err() && "refs/heads/a".parse::<TaskId>().is_err());
+        assert_eq!(
+            "refs/tags/a".parse(),
+            Branch::parse("refs/tags/a"),
+            "that is no branch, but may be the name of one"
+        );
+        // What is stored is read as it is.
+        assert_eq!(Branch::try_from("refs/heads/a".to_owned()).expect("a branch").as_str(), "refs/heads/a");
     }
 
     #[test]
