@@ -1,6 +1,7 @@
 //! One invocation in one clone: finds the repository and the truth, reads the settings, and builds the adapters.
 //!
-//! The only module that knows all the others; `cli` sees the engine through it. Nothing is asked over the network here.
+//! The only module that knows all the others; `cli` sees the engine through it. Next to nothing is asked over the
+//! network here.
 
 #![expect(clippy::disallowed_methods, reason = "the place that keeps the clone's own name in a file")]
 
@@ -14,7 +15,7 @@ use crate::config::{self, ConfigError, LocalSettings, Pairs, Settings, TrainSett
 use crate::domain::board::Board;
 use crate::domain::{Branch, Fence, Holder, IdError, ObjectId, TaskId, TeamName, Timestamp};
 use crate::engine::ports::Analyser;
-use crate::engine::{Check, Engine, EngineError, Knowledge, PassSettings};
+use crate::engine::{Check, Engine, EngineError, Knowledge, PassSettings, SettingsFile};
 use crate::failpoint;
 use crate::git::{Git, GitError, PushBudget};
 use crate::ledger::{Author, Fault, GitStore, Objects, Place, RefFormat, Refs, Store, Truth, TruthRefs, tracking_ref};
@@ -57,6 +58,8 @@ pub struct Session {
     /// The code.
     pub code: GitCode,
     settings: OnceCell<Settings>,
+    /// Why these are not those of the target.
+    unreadable: OnceCell<SessionError>,
     /// The clone's name, once it was read.
     name: OnceCell<String>,
     /// Claims that are over, and whose holder is about to be told.
@@ -70,6 +73,15 @@ pub enum SessionError {
     Fault(Fault),
     /// The settings cannot be used.
     Config(ConfigError),
+    /// The file of a target cannot be used, whatever else is configured here.
+    Unreadable {
+        /// The target.
+        branch: Branch,
+        /// The commit that has it, as this clone last saw the target.
+        commit: String,
+        /// What is wrong with it.
+        error: ConfigError,
+    },
 }
 
 impl From<Fault> for SessionError {
@@ -155,6 +167,7 @@ impl Session {
             journal: FileJournal::new(&state_dir),
             claims: KnownClaims::new(&state_dir),
             settings: OnceCell::new(),
+            unreadable: OnceCell::new(),
             name: OnceCell::new(),
             over: RefCell::default(),
             place,
@@ -329,18 +342,44 @@ impl Session {
         read(&file).filter(usable).ok_or_else(|| failed(&"it does not hold a name"))
     }
 
-    /// The settings that hold here, with `.scrum.toml` of the target as this clone last saw it at the truth.
+    /// The settings that hold here, with `.scrum.toml` of the target as this clone last saw it at the truth. Where that
+    /// cannot be read, those that hold without it: one bad commit must not keep everybody from their tasks.
     pub fn settings(&self) -> Result<&Settings, SessionError> {
         if let Some(settings) = self.settings.get() {
             return Ok(settings);
         }
-        let settings = self.settings_of(&self.target()?)?;
+        let target = self.target()?;
+        let mut settings = self.settings_of(&target);
+        if matches!(settings, Err(SessionError::Unreadable { .. })) {
+            use crate::engine::ports::Code;
+            // It may have been put right since this clone looked. Where nobody can be asked, it stays as it was seen.
+            let _ = self.code.refresh(std::slice::from_ref(&target));
+            settings = self.settings_of(&target);
+        }
+        let settings = match settings {
+            Err(unreadable @ SessionError::Unreadable { .. }) => {
+                self.unreadable.get_or_init(|| unreadable);
+                config::settings_of(&target, None, &self.git_config, &self.start.environment)?
+            }
+            settings => settings?,
+        };
         if let Truth::Remote { name, url } = &self.truth {
             let per_minute = per_minute(&settings, url);
             let file = self.place.state_dir().join(format!("pushes-{name}"));
             self.git.limit_pushes(PushBudget::new(file, per_minute));
         }
         Ok(self.settings.get_or_init(|| settings))
+    }
+
+    /// Why [`Session::settings`] has done without the file of the target, if it has.
+    pub fn unreadable(&self) -> Option<&SessionError> {
+        self.unreadable.get()
+    }
+
+    /// The same settings for what depends on those of the target, which does not do without them.
+    pub fn settings_of_target(&self) -> Result<&Settings, SessionError> {
+        let settings = self.settings()?;
+        self.unreadable().map_or(Ok(settings), |unreadable| Err(unreadable.clone()))
     }
 
     /// How often this clone pushes in a minute at most; `None`: as often as it likes.
@@ -351,21 +390,27 @@ impl Session {
 
     /// The settings of a target, as this clone last saw it at the truth.
     pub fn settings_of(&self, target: &Branch) -> Result<Settings, SessionError> {
-        let text = match self.seen_head(target)? {
-            Some(head) => {
-                Objects::new(Rc::clone(&self.place)).file(&head, config::FILE_NAME, config::FILE_BYTES_MAX)?
-            }
-            None => None,
+        let (git_config, environment, none) = (&self.git_config, &self.start.environment, Pairs::new());
+        let Some(commit) = self.seen_head(target)? else {
+            return Ok(config::settings_of(target, None, git_config, environment)?);
         };
-        let text = match text.map(String::from_utf8) {
-            None => None,
-            Some(Ok(text)) => Some(text),
-            Some(Err(_)) => {
-                let place = config::FILE_NAME.to_owned();
-                return Err(ConfigError::BadValue { place, what: "it is not text".to_owned() }.into());
+        let objects = Objects::new(Rc::clone(&self.place));
+        let file = match objects.file(&commit, config::FILE_NAME, config::FILE_BYTES_MAX) {
+            Err(Fault::TooLarge { size, .. }) => {
+                Err(wrong_file(format!("it has {size} bytes, more than {}", config::FILE_BYTES_MAX)))
             }
+            file => Ok(file?),
         };
-        Ok(config::settings_of(target, text.as_deref(), &self.git_config, &self.start.environment)?)
+        let unreadable = |error| SessionError::Unreadable { branch: target.clone(), commit: commit.clone(), error };
+        let file = file.map_err(unreadable)?;
+        let text = file.as_deref().map(text_of).transpose().map_err(unreadable)?;
+        config::settings_of(target, text, git_config, environment).map_err(|error| {
+            // What is laid over the file is not at fault where that makes no sense by itself.
+            match config::settings_of(target, text, &none, &none) {
+                Err(error) => unreadable(error),
+                Ok(_) => error.into(),
+            }
+        })
     }
 
     /// The head of a branch of the code at the truth, as this clone last saw it: by us, or by an ordinary fetch.
@@ -482,6 +527,7 @@ impl Session {
             rework_lease: settings.train.rework,
             retries_max: settings.tasks.retries_max,
             candidate_ref,
+            file: SettingsFile { path: config::FILE_NAME, bytes_max: config::FILE_BYTES_MAX, wrong: why_unreadable },
         })
     }
 
@@ -517,6 +563,21 @@ impl Session {
         let done = self.git.run(&["config", "--local", "scrum.remote", remote]);
         done.map(|_| ()).map_err(|error| EngineError::Fault(Fault::io("cannot remember the remote", error)))
     }
+}
+
+fn wrong_file(what: impl Into<String>) -> ConfigError {
+    ConfigError::BadValue { place: config::FILE_NAME.to_owned(), what: what.into() }
+}
+
+fn text_of(file: &[u8]) -> Result<&str, ConfigError> {
+    std::str::from_utf8(file).map_err(|_| wrong_file("it is not text"))
+}
+
+/// Why a file cannot be read by those who work with `target`, wherever they are.
+fn why_unreadable(target: &Branch, file: &[u8]) -> Option<String> {
+    let none = Pairs::new();
+    let settings = text_of(file).and_then(|text| config::settings_of(target, Some(text), &none, &none));
+    settings.err().map(|error| error.to_string())
 }
 
 /// How many pushes in a minute these settings allow at `url`; 0: no limit.

@@ -133,8 +133,9 @@ pub(super) fn claim(args: &ClaimArgs, context: &Context) -> Result<Reply, CliErr
 fn take(context: &Context, command: &Command) -> Result<Vec<Claim>, EngineError> {
     let board = context.session.board().map_err(|error| match error {
         crate::session::SessionError::Fault(fault) => EngineError::Fault(fault),
-        crate::session::SessionError::Config(error) => {
-            EngineError::Impossible { what: error.to_string(), hint: "see .scrum.example.toml".to_owned() }
+        error => {
+            let what = CliError::from(error).message();
+            EngineError::Impossible { what, hint: "see .scrum.example.toml".to_owned() }
         }
     })?;
     loop {

@@ -4,7 +4,7 @@ use clap::error::ErrorKind;
 use serde_json::{Map, Value, json};
 
 use super::view::clean;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, FILE_NAME};
 use crate::domain::{CarId, Refusal, TaskId, Timestamp};
 use crate::engine::EngineError;
 use crate::ledger::Fault;
@@ -31,6 +31,9 @@ pub(super) mod exit {
     /// Usage.
     pub const USAGE: u8 = 129;
 }
+
+/// The word for settings that cannot be used.
+const BAD_CONFIGURATION: &str = "bad-configuration";
 
 /// An error as users see it.
 #[derive(Debug)]
@@ -117,6 +120,11 @@ impl CliError {
         self.exit == exit::USAGE
     }
 
+    /// Whether settings cannot be used.
+    pub(super) fn is_of_settings(&self) -> bool {
+        self.code == BAD_CONFIGURATION
+    }
+
     pub(super) fn is_unknown(&self) -> bool {
         self.exit == exit::UNKNOWN
     }
@@ -148,6 +156,14 @@ impl From<SessionError> for CliError {
         match error {
             SessionError::Fault(fault) => fault.into(),
             SessionError::Config(error) => error.into(),
+            SessionError::Unreadable { branch, commit, error } => {
+                let message = format!("the settings of {branch} cannot be read, at commit {commit}: {error}");
+                let hint =
+                    format!("push a {FILE_NAME} to {branch} that can be read; see .scrum.example.toml for every key");
+                CliError::new(exit::ENVIRONMENT, BAD_CONFIGURATION, message, hint)
+                    .with("branch", branch.to_string())
+                    .with("commit", commit)
+            }
         }
     }
 }
@@ -155,7 +171,7 @@ impl From<SessionError> for CliError {
 impl From<ConfigError> for CliError {
     fn from(error: ConfigError) -> Self {
         let hint = "see .scrum.example.toml for every key and its default";
-        CliError::new(exit::ENVIRONMENT, "bad-configuration", error.to_string(), hint)
+        CliError::new(exit::ENVIRONMENT, BAD_CONFIGURATION, error.to_string(), hint)
     }
 }
 

@@ -123,6 +123,12 @@ impl Verb {
             _ => true,
         }
     }
+
+    /// Whether it goes by what the target settles for everybody: where work lands, from where and under which
+    /// conditions. A pass reads that for itself, of whichever target it is for.
+    fn needs_settings(&self) -> bool {
+        matches!(self, Verb::Submit(_) | Verb::Revert(_) | Verb::Promote(_) | Verb::Branches(_))
+    }
 }
 
 /// What a command works with.
@@ -166,6 +172,9 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         Verb::Init(args) => return init::run(&args, session, &talk),
         _ => Context { session, talk },
     };
+    if verb.needs_settings() {
+        context.session.settings_of_target()?;
+    }
     let writes = verb.writes();
     let reply = match verb {
         Verb::Add(args) => tasks::add(&args, &context),
@@ -206,6 +215,12 @@ fn perform(verb: Verb, start: Start, talk: Talk) -> Result<Reply, CliError> {
         }
     };
     drop(patience);
+    if let Some(unreadable) = context.session.unreadable()
+        && !reply.as_ref().is_err_and(CliError::is_of_settings)
+    {
+        let what = CliError::from(unreadable.clone()).message();
+        context.talk.say(&format!("warning: {what}; it is done without them"));
+    }
     if writes && !reply.as_ref().is_err_and(CliError::is_usage) {
         context.warn_of_clocks();
     }

@@ -11,6 +11,7 @@ use super::error::EngineError;
 use super::journal::Journal;
 use super::landing::landing_of;
 use super::ports::{Analyser, Checks, Code, Host, Radar};
+use super::settings_file::SettingsFile;
 use crate::domain::board::Board;
 use crate::domain::command::EjectCause;
 use crate::domain::lanes::Lanes;
@@ -57,6 +58,8 @@ pub struct PassSettings {
     pub candidate_ref: fn(&Branch, u64) -> String,
     /// The commit of the target that all this was read from, and in which of its files, if it was.
     pub read_from: Option<(ObjectId, &'static str)>,
+    /// The file of the target that all this is read from.
+    pub file: SettingsFile,
 }
 
 /// A check that candidates are put to.
@@ -470,7 +473,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
 
     /// Merges a car into `base`, and finds out what is known of what comes of it.
     fn build(&self, base: &ObjectId, car: &Car, seen: &mut Observation) -> Result<Candidate, EngineError> {
-        let candidate = self.code.candidate(base, car, self.settings.method)?;
+        let candidate = self.with_readable_settings(base, self.code.candidate(base, car, self.settings.method)?)?;
         if let Candidate::Clean { tree, .. } = &candidate {
             let earlier = car.tested_tree.as_ref().filter(|_| planted::is(Bug::VerdictOfAnotherTree));
             let known = self.engine.read(false, |board| Ok(board.verdict(earlier.unwrap_or(tree))?))?;

@@ -35,6 +35,8 @@ pub trait Code {
     /// Puts the car on `base` in the way of `method`, by git's own merge: into commits that are the same wherever they
     /// are built.
     fn candidate(&self, base: &ObjectId, car: &Car, method: Method) -> Result<Candidate, Fault>;
+    /// A file of a commit, if there is one; [`Fault::TooLarge`] where it has more than `bytes_max` bytes.
+    fn file(&self, commit: &ObjectId, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Fault>;
     /// The paths in which two commits or trees differ; `None` where one of them is not here.
     fn differences(&self, one: &ObjectId, other: &ObjectId) -> Result<Option<Vec<String>>, Fault>;
     /// What `commit` changed since it parted from `base`; `None` where they have not parted at one place.

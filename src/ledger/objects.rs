@@ -80,14 +80,21 @@ impl Objects {
         Ok(None)
     }
 
-    /// A file of the code, under any name it may have there: read only when at most `bytes_max` long.
+    /// A file of the code, under any name it may have there: read only when at most `bytes_max` long; a longer one is
+    /// [`Fault::TooLarge`].
     pub fn file(&self, commit: &str, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Fault> {
         let unreadable = |error: &dyn std::fmt::Display| Fault::integrity(format!("cannot read {path}: {error}"));
         let found = self.place.repository().find_commit(parse_id(commit)?).and_then(|commit| commit.tree());
         let tree = found.map_err(|error| unreadable(&error))?;
         let entry = tree.lookup_entry_by_path(path).map_err(|error| unreadable(&error))?;
         match entry.filter(|entry| entry.mode().is_blob()) {
-            Some(entry) => self.read_blob(entry.object_id(), path, bytes_max).map(Some),
+            Some(entry) => {
+                let header = self.place.repository().find_header(entry.object_id());
+                match usize::try_from(header.map_err(|error| unreadable(&error))?.size()) {
+                    Ok(size) if size <= bytes_max => self.read_blob(entry.object_id(), path, bytes_max).map(Some),
+                    size => Err(Fault::TooLarge { what: path.to_owned(), size: size.unwrap_or(usize::MAX) }),
+                }
+            }
             None => Ok(None),
         }
     }

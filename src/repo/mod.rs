@@ -148,6 +148,10 @@ impl Code for GitCode {
         self.read(&branch_ref(branch))
     }
 
+    fn file(&self, commit: &ObjectId, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Fault> {
+        self.objects.file(commit.as_str(), path, bytes_max)
+    }
+
     fn uncommitted(&self, branch: &Branch) -> Result<Vec<String>, Fault> {
         let Some(worktree) = self.worktree_of(branch)? else { return Ok(Vec::new()) };
         let status =

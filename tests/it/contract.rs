@@ -98,12 +98,52 @@ fn settings_of_the_target_hold_and_a_misspelt_one_is_named() {
     let world = World::file();
     let clone = world.clone_with_board("a");
     world.ok(&clone, &["add", "One"]);
+    world.ok(&clone, &["add", "Two"]);
     world.sandbox.git(&clone, &["checkout", "-q", "main"]);
     world.commit(&clone, ".scrum.toml", "[tasks]\nbranch = \"work/{team}/{id}\"\nleese = \"1h\"\n");
     world.sandbox.git(&clone, &["push", "-q", "origin", "main"]);
-    let error = world.ask(&clone, &["claim"]).error(128);
-    let message = error["message"].as_str().expect("words");
-    assert_eq!(message, ".scrum.toml has the unknown key tasks.leese (did you mean tasks.lease?)");
+    // What does not depend on the target goes on without its settings, and says so once.
+    let commit = world.remote_ref("main");
+    let what = ".scrum.toml has the unknown key tasks.leese (did you mean tasks.lease?)";
+    let what = format!("the settings of main cannot be read, at commit {commit}: {what}");
+    for args in [
+        &["list"][..],
+        &["show", "2"],
+        &["claim", "2"],
+        &["renew", "2"],
+        &["release", "2"],
+        &["locks"],
+        &["log"],
+        &["status"],
+        &["merge-train", "pause"],
+        &["merge-train", "resume"],
+    ] {
+        let answered = world.ask(&clone, args);
+        assert_eq!(answered.exit, 0, "{args:?}: {answered:?}");
+        assert_eq!(answered.stderr, format!("warning: {what}; it is done without them\n"), "{args:?}");
+    }
+    let doctor = world.run(&clone, &["doctor"]);
+    assert!(doctor.stderr.contains(&what) || doctor.stdout.contains(&what), "{doctor:?}");
+    for args in [
+        &["submit", "--branch", "main"][..],
+        &["merge-train"],
+        &["merge-train", "status"],
+        &["branches"],
+        &["revert", "x"],
+        &["promote", "main"],
+    ] {
+        let answered = world.ask(&clone, args);
+        let error = answered.error(128);
+        assert_eq!((&error["code"], &error["message"]), (&json!("bad-configuration"), &json!(what)), "{args:?}");
+        assert_eq!(
+            (&error["branch"], &error["commit"], answered.stderr.as_str()),
+            (&json!("main"), &json!(commit), "")
+        );
+    }
+    // What is laid over it has no part in that, and stops everybody here.
+    let mut command = world.command(&clone, &["list", "--json"]);
+    command.env("SCRUM_TASKS_LEASE", "soon");
+    assert!(answer(&mut command).error(128)["message"].as_str().expect("words").starts_with("SCRUM_TASKS_LEASE: "));
     world.commit(&clone, ".scrum.toml", "[tasks]\nbranch = \"work/{team}/{id}\"\n");
     world.sandbox.git(&clone, &["push", "-q", "origin", "main"]);
     let claim = world.ok(&clone, &["claim", "--team", "red"])["claims"][0].clone();

@@ -187,6 +187,38 @@ fn what_passed_other_checks_is_tested_again() {
     assert_eq!(done(&more(&["merge-train", "--json"])), ["land A"]);
 }
 
+/// One that lands would stop everybody, in every clone; and no check has to notice.
+#[test]
+fn settings_that_could_not_be_read_do_not_land() {
+    let (world, clone) = with_cars("check = [\"true\"]\n", &[]);
+    let submit = |name: &str, text: &str| {
+        world.sandbox.git(&clone, &["fetch", "-q"]);
+        world.sandbox.git(&clone, &["checkout", "-q", "-B", name, "origin/main"]);
+        world.sandbox.commit_file(&clone, ".scrum.toml", text, name);
+        world.sandbox.git(&clone, &["push", "-q", "origin", name]);
+        world.ok(&clone, &["submit", "--branch", name]);
+    };
+    submit("misspelt", "[train]\nchek = [\"true\"]\n");
+    assert_eq!(done(&world.ok(&clone, &["merge-train"])), ["eject misspelt"]);
+    submit("fine", "[train]\ncheck = [\"true\"]\nwindow = 5\n");
+    assert_eq!(done(&world.ok(&clone, &["merge-train"])), ["land fine"]);
+    let car = world.ok(&clone, &["show", "misspelt"]);
+    let why = "it conflicts with main in .scrum.toml, which could not be read any more: .scrum.toml has the unknown key \
+               train.chek (did you mean train.check?)";
+    assert!(car.to_string().contains(why), "{car:#}");
+    for (name, text, why) in [
+        ("large", "#".repeat(300_000), "it has 300000 bytes, more than 262144"),
+        ("broken", "[train\n".to_owned(), ".scrum.toml: "),
+    ] {
+        submit(name, &text);
+        let shown = world.ok(&clone, &["merge-train", "--dry-run"])["actions"].to_string();
+        assert!(shown.contains("eject") && shown.contains(why), "{shown}");
+        assert_eq!(done(&world.ok(&clone, &["merge-train"])), [format!("eject {name}")]);
+    }
+    let landed = world.sandbox.git(world.remote().bare(), &["show", "main:.scrum.toml"]);
+    assert!(landed.contains("window = 5"), "{landed}");
+}
+
 /// A server that a check has started and forgotten has its output still, and is in no group that could be killed.
 #[test]
 fn the_exit_code_of_a_check_decides_whatever_it_leaves_behind() {

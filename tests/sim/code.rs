@@ -63,6 +63,10 @@ impl Code for SimCode<'_> {
         Ok(self.0.world.commits.borrow_mut().merge(base, &car.commit, &format!("land {}", car.id)))
     }
 
+    fn file(&self, _: &ObjectId, _: &str, _: usize) -> Result<Option<Vec<u8>>, Fault> {
+        Ok(None)
+    }
+
     fn differences(&self, _: &ObjectId, _: &ObjectId) -> Result<Option<Vec<String>>, Fault> {
         unreachable!("the trains of the simulator have no lanes")
     }

@@ -8,7 +8,7 @@ use git_scrum::domain::{
 };
 use git_scrum::engine::ports::{Checks, Code, Host};
 use git_scrum::engine::{
-    Check, Engine, EngineError, Journal, Knowledge, NoJournal, Pass, PassSettings, Said, SubmitRequest,
+    Check, Engine, EngineError, Journal, Knowledge, NoJournal, Pass, PassSettings, Said, SettingsFile, SubmitRequest,
 };
 use git_scrum::ledger::{Fault, FoldRequest, Keep, RefUpdate, Version, fold};
 use git_scrum::record::names::{branch_ref, candidate_ref};
@@ -403,6 +403,7 @@ impl<'p> Invocation<'p> {
             retries_max: 2,
             candidate_ref,
             read_from: None,
+            file: SettingsFile { path: "settings", bytes_max: 0, wrong: |_, _| None },
         };
         let ended = self.with_engine(|engine| {
             let pass = Pass { engine, code: &code, checks: &code, radar: None, settings: &settings };
