@@ -1,5 +1,6 @@
 //! `git scrum conflicts`
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -9,7 +10,7 @@ use super::output::Reply;
 use super::{Context, tasks, view};
 use crate::domain::Branch;
 use crate::engine::ports::{Clash, Host};
-use crate::engine::radar::{Lookout, Open, Sweep, Work, open_work};
+use crate::engine::radar::{Lookout, Open, State, Sweep, Work, open_work};
 use crate::ledger::Pace;
 
 /// The most paths of one collision that people are shown.
@@ -76,11 +77,11 @@ pub(super) fn sweep(
     let session = &context.session;
     let (now, skew) = (session.host.now(), session.settings()?.tasks.skew);
     // It asks git something while the board is read.
-    let (radar, own) = (session.radar().about_to_merge(), session.own_claims()?);
+    let radar = session.radar().about_to_merge();
     let (mut open, current) =
         context.read(|board| Ok(open_work(board, target, &context.grants(board)?, now, skew)?))?;
     open.retain(wanted);
-    let lookout = Lookout { code: &session.code, radar: &radar, target, own: &own, ask: current };
+    let lookout = Lookout { code: &session.code, radar: &radar, target, ask: current };
     Ok((lookout.sweep(open, named)?, current))
 }
 
@@ -96,7 +97,14 @@ pub(super) fn of(open: &Open) -> Value {
 
 fn of_work(work: &Work) -> Value {
     let mut value = of(&work.open);
-    view::merge(&mut value, json!({ "commit": work.commit.as_str(), "saved": work.saved }));
+    view::merge(
+        &mut value,
+        json!({
+            "commit": work.commit.as_str(),
+            "saved": work.state == State::Saved,
+            "seen": work.state.as_str(),
+        }),
+    );
     value
 }
 
@@ -121,14 +129,15 @@ fn against(work: &Work, target: &Branch, clash: &Clash) -> Value {
 fn text(sweep: &Sweep, target: &Branch) -> String {
     let mut text = String::new();
     for (nth, clash) in &sweep.with_target {
-        text.push_str(&format!("{} and {target}: {}\n", name(&sweep.work[*nth]), places(&clash.paths)));
+        text.push_str(&format!("{} and {target}: {}\n", name(sweep, *nth), places(&clash.paths)));
     }
     for (a, b, clash) in &sweep.pairs {
-        let [a, b] = [a, b].map(|nth| name(&sweep.work[*nth]));
+        let [a, b] = [a, b].map(|nth| name(sweep, *nth));
         text.push_str(&format!("{a} and {b}: {}\n", places(&clash.paths)));
     }
     if text.is_empty() {
-        let count = match sweep.work.len() {
+        let branches: BTreeSet<&Branch> = sweep.work.iter().map(|work| &work.open.branch).collect();
+        let count = match branches.len() {
             0 => "there is no work under way".to_owned(),
             1 => format!("1 branch, and {target}"),
             more => format!("{more} branches, and {target}"),
@@ -142,18 +151,29 @@ fn text(sweep: &Sweep, target: &Branch) -> String {
     text
 }
 
-fn name(work: &Work) -> String {
-    name_of(&work.open, work.saved)
+/// A line of work, and in what state of it, where that was seen in several that have parted.
+fn name(sweep: &Sweep, nth: usize) -> String {
+    let Work { open, state, .. } = &sweep.work[nth];
+    let several = sweep.work.iter().filter(|other| other.open.branch == open.branch).count() > 1;
+    let state = match state {
+        State::Saved => Some("saved"),
+        State::Pushed => several.then_some("as pushed"),
+        State::Here => several.then_some("as it is here"),
+        State::Submitted => several.then_some("as submitted"),
+    };
+    with_notes(open, state)
 }
 
 /// A line of work, with whose it is.
 pub(super) fn name_of(open: &Open, saved: bool) -> String {
+    with_notes(open, saved.then_some("saved"))
+}
+
+fn with_notes(open: &Open, state: Option<&str>) -> String {
     let mut notes: Vec<String> = Vec::new();
     notes.extend(open.task.as_ref().map(|(task, _)| format!("task {task}")));
     notes.extend(open.holder.as_ref().map(|holder| format!("by {holder}")));
-    if saved {
-        notes.push("saved".to_owned());
-    }
+    notes.extend(state.map(str::to_owned));
     let notes = if notes.is_empty() { String::new() } else { format!(" ({})", notes.join(", ")) };
     format!("{}{notes}", open.branch)
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::ports::Radar;
-use super::radar::{Open, Work};
+use super::radar::{Open, State, Work};
 use crate::domain::{Branch, ObjectId, Pattern};
 use crate::ledger::Fault;
 
@@ -62,20 +62,14 @@ impl Footprints {
         let mut work: Vec<Work> = Vec::new();
         for open in open {
             let saved = open.task.as_ref().and_then(|(_, fence)| seen.saved.get(fence));
-            let found: Vec<(ObjectId, bool)> = match &open.car {
-                Some((_, commit)) => vec![(commit.clone(), false)],
-                None => {
-                    let heads = shared(&open.branch).into_iter().chain([seen.local.get(&open.branch).cloned()]);
-                    let heads: BTreeSet<ObjectId> = heads.flatten().collect();
-                    heads
-                        .into_iter()
-                        .map(|head| (head, false))
-                        .chain(saved.cloned().map(|saved| (saved, true)))
-                        .collect()
-                }
-            };
-            let found = found.into_iter().filter(|(commit, _)| radar.has(commit));
-            work.extend(found.map(|(commit, saved)| Work { open: open.clone(), commit, saved }));
+            let submitted = open.car.as_ref().map(|(_, commit)| (commit.clone(), State::Submitted));
+            let pushed = shared(&open.branch).into_iter().flatten().map(|head| (head, State::Pushed));
+            let here = seen.local.get(&open.branch).map(|head| (head.clone(), State::Here));
+            let saved = saved.map(|saved| (saved.clone(), State::Saved));
+            let mut known = BTreeSet::new();
+            let found = submitted.into_iter().chain(pushed).chain(here).chain(saved);
+            let found = found.filter(|(commit, _)| known.insert(commit.clone()) && radar.has(commit));
+            work.extend(found.map(|(commit, state)| Work { open: open.clone(), commit, state }));
         }
         let commits: Vec<ObjectId> = work.iter().map(|work| work.commit.clone()).collect();
         let changes = if commits.is_empty() { Vec::new() } else { radar.changes(&targets, &commits, within) };
@@ -98,7 +92,7 @@ impl Footprints {
             let (first, _) = line[0];
             nearby.push(Nearby {
                 open: first.open.clone(),
-                saved: first.saved,
+                saved: first.state == State::Saved,
                 paths: paths.collect(),
                 collides_with: Vec::new(),
             });

@@ -2,12 +2,14 @@
 //!
 //! Work under way is what the board knows of, claims that are alive and open cars, and what is named. Guarantees: the
 //! order is that of the queue, cars of the train first, then claims in the order in which they were granted, then what
-//! is named and in neither; of a pair the first is the one that the other is merged into. Nothing is written.
+//! is named and in neither; of a pair the first is the one that the other is merged into. Of a line of work that was
+//! seen in several states the newest counts, and where none goes on from all others, each that no other goes on from.
+//! Nothing is written.
 
 use std::collections::BTreeSet;
 
 use super::error::EngineError;
-use super::ports::{Clash, Code, Radar};
+use super::ports::{Clash, Code, Radar, Sighted};
 use crate::domain::board::Board;
 use crate::domain::planner::in_order;
 use crate::domain::{Branch, CarId, Fence, Grant, Holder, ObjectId, Seconds, TaskId, Timestamp};
@@ -33,10 +35,35 @@ pub struct Open {
 pub struct Work {
     /// What it is.
     pub open: Open,
-    /// Its newest commit.
+    /// Its newest commit, or one of them.
     pub commit: ObjectId,
-    /// Whether that is saved work rather than the branch.
-    pub saved: bool,
+    /// In what state of it that was found.
+    pub state: State,
+}
+
+/// A state of a line of work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// The branch where the code is.
+    Pushed,
+    /// The branch of this clone.
+    Here,
+    /// What was submitted.
+    Submitted,
+    /// The saved work of its claim.
+    Saved,
+}
+
+impl State {
+    /// The word that scripts read.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            State::Pushed => "pushed",
+            State::Here => "here",
+            State::Submitted => "submitted",
+            State::Saved => "saved",
+        }
+    }
 }
 
 /// What the radar shows.
@@ -105,8 +132,6 @@ pub struct Lookout<'a, C, R> {
     pub radar: &'a R,
     /// Where work is to land.
     pub target: &'a Branch,
-    /// Claims that were made in this clone, whose branches are newest here.
-    pub own: &'a [(TaskId, Fence)],
     /// Whether to ask the truth where things are now.
     pub ask: bool,
 }
@@ -169,8 +194,7 @@ impl<C: Code, R: Radar> Lookout<'_, C, R> {
     fn find(&self, open: Vec<Open>) -> Result<(ObjectId, Vec<Work>, Vec<Open>), EngineError> {
         let mut branches: Vec<Branch> = open.iter().map(|open| open.branch.clone()).collect();
         branches.push(self.target.clone());
-        let claims: Vec<(TaskId, Fence)> =
-            open.iter().filter(|open| open.car.is_none()).filter_map(|open| open.task.clone()).collect();
+        let claims: Vec<(TaskId, Fence)> = open.iter().filter_map(|open| open.task.clone()).collect();
         let seen = self.radar.look(&branches, &claims, self.ask)?;
         let base = match seen.heads.get(self.target).or(seen.fetched.get(self.target)) {
             Some(base) => base.clone(),
@@ -181,35 +205,52 @@ impl<C: Code, R: Radar> Lookout<'_, C, R> {
         };
         let (mut work, mut unseen) = (Vec::new(), Vec::new());
         for open in open {
-            if let Some((_, commit)) = &open.car {
-                let commit = commit.clone();
-                if self.radar.has(&commit) {
-                    work.push(Work { open, commit, saved: false });
-                } else {
-                    unseen.push(open);
-                }
-                continue;
+            let newest = self.newest(self.states(&open, &seen)?)?;
+            let lacks_car = open.car.as_ref().is_some_and(|(_, commit)| !self.radar.has(commit));
+            if newest.is_empty() || lacks_car {
+                unseen.push(open.clone());
             }
-            let there = seen.heads.get(&open.branch).or(seen.fetched.get(&open.branch)).cloned();
-            let is_own = open.task.as_ref().is_none_or(|task| self.own.contains(task));
-            let head = match (is_own, there) {
-                (false, Some(there)) => Some(there),
-                (_, there) => seen.local.get(&open.branch).cloned().or(there),
-            };
-            let saved = open.task.as_ref().and_then(|(_, fence)| seen.saved.get(fence)).cloned();
-            // Of a branch and a snapshot of its worktree one mostly goes on from the other.
-            let (head, saved) = match (head, saved) {
-                (Some(head), Some(saved)) if self.code.contains(&saved, &head)? => (None, Some(saved)),
-                (Some(head), Some(saved)) if self.code.contains(&head, &saved)? => (Some(head), None),
-                both => both,
-            };
-            if head.is_none() && saved.is_none() {
-                unseen.push(open);
-                continue;
-            }
-            let found = head.into_iter().map(|head| (head, false)).chain(saved.map(|saved| (saved, true)));
-            work.extend(found.map(|(commit, saved)| Work { open: open.clone(), commit, saved }));
+            work.extend(newest.into_iter().map(|(commit, state)| Work { open: open.clone(), commit, state }));
         }
         Ok((base, work, unseen))
+    }
+
+    /// The states in which a line of work was seen.
+    fn states(&self, open: &Open, seen: &Sighted) -> Result<Vec<(ObjectId, State)>, EngineError> {
+        let pushed = [&seen.heads, &seen.fetched].map(|heads| heads.get(&open.branch).cloned());
+        let mut states: Vec<(ObjectId, State)> = pushed.into_iter().flatten().map(|id| (id, State::Pushed)).collect();
+        states.extend(seen.local.get(&open.branch).map(|head| (head.clone(), State::Here)));
+        let submitted = open.car.as_ref().map(|(_, commit)| commit).filter(|commit| self.radar.has(commit));
+        states.extend(submitted.map(|commit| (commit.clone(), State::Submitted)));
+        if let Some(saved) = open.task.as_ref().and_then(|(_, fence)| seen.saved.get(fence)) {
+            // What was saved before it was finished and submitted is out of date, whatever it goes on from.
+            let counts = match submitted {
+                Some(commit) => self.code.contains(saved, commit)?,
+                None => true,
+            };
+            states.extend(counts.then(|| (saved.clone(), State::Saved)));
+        }
+        Ok(states)
+    }
+
+    /// Those that no other goes on from; of equal ones the first.
+    fn newest(&self, states: Vec<(ObjectId, State)>) -> Result<Vec<(ObjectId, State)>, EngineError> {
+        let mut newest: Vec<(ObjectId, State)> = Vec::new();
+        'states: for (commit, state) in states {
+            for (other, _) in &newest {
+                if self.code.contains(other, &commit)? {
+                    continue 'states;
+                }
+            }
+            let mut kept = Vec::new();
+            for other in newest {
+                if !self.code.contains(&commit, &other.0)? {
+                    kept.push(other);
+                }
+            }
+            newest = kept;
+            newest.push((commit, state));
+        }
+        Ok(newest)
     }
 }

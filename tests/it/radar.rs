@@ -130,6 +130,67 @@ fn a_branch_is_seen_where_it_is_newest_and_saved_work_counts() {
     assert_eq!((offline.data()["current"].clone(), offline.stderr.contains("last seen")), (json!(false), true));
 }
 
+/// Pushes a branch of this name from `clone`, on which `path` is changed.
+fn pushed(world: &World, clone: &Path, branch: &str, path: &str, content: &str) {
+    world.sandbox.git(clone, &["checkout", "-q", "-B", branch, "origin/main"]);
+    world.commit(clone, path, content);
+    world.sandbox.git(clone, &["push", "-q", "-f", "origin", branch]);
+    world.sandbox.git(clone, &["checkout", "-q", "main"]);
+}
+
+#[test]
+fn a_branch_of_this_clone_does_not_hide_the_newer_one_of_the_remote_nor_the_other_way_round() {
+    let world = World::file();
+    let here = world.clone_with_board("here");
+    pushed(&world, &here, "feat", "other", "feat\n");
+    pushed(&world, &here, "rival", "readme", "rival\n");
+    assert_eq!(world.ok(&here, &["conflicts", "feat", "rival"])["pairs"], json!([]));
+    let there = world.clone("there");
+    world.sandbox.git(&there, &["checkout", "-q", "feat"]);
+    world.commit(&there, "readme", "feat\n");
+    world.sandbox.git(&there, &["push", "-q", "origin", "feat"]);
+    let states = |data: &Value| texts(&data["branches"], Some("seen"));
+    let stale = no(&world.ask(&here, &["conflicts", "feat", "rival"]));
+    let pair = || ("feat".to_owned(), "rival".to_owned(), vec!["readme".to_owned()]);
+    assert_eq!((colliding(&stale), states(&stale)), (vec![pair()], vec!["pushed".to_owned(), "pushed".to_owned()]));
+    // What is not pushed yet counts where it goes on from what is.
+    world.sandbox.git(&there, &["checkout", "-q", "-b", "third", "origin/main"]);
+    world.commit(&there, "third", "third\n");
+    world.sandbox.git(&there, &["push", "-q", "origin", "third"]);
+    world.sandbox.git(&there, &["checkout", "-q", "feat"]);
+    world.commit(&there, "third", "feat\n");
+    let data = no(&world.ask(&there, &["conflicts", "feat", "third"]));
+    assert_eq!((colliding(&data).len(), states(&data)), (1, vec!["here".to_owned(), "pushed".to_owned()]));
+    // Where the two have parted, both do.
+    world.sandbox.git(&here, &["checkout", "-q", "feat"]);
+    world.commit(&here, "third", "here\n");
+    let shown = world.run(&here, &["conflicts", "feat", "rival", "third"]);
+    let lines = ["feat (as pushed) and rival: readme\n", "feat (as it is here) and third: third\n"];
+    assert_eq!((shown.exit, shown.stdout), (1, lines.concat()));
+}
+
+#[test]
+fn work_that_goes_on_after_it_was_submitted_is_seen() {
+    let world = World::file();
+    let first = worker(&world, "one", "one", "one\n");
+    let one = worktree(&first, "one");
+    world.ok(&one, &["submit"]);
+    pushed(&world, &first, "rival", "readme", "rival\n");
+    world.ok(&first, &["submit", "--branch", "rival"]);
+    let onlooker = world.clone("onlooker");
+    assert_eq!(world.ok(&onlooker, &["conflicts"])["pairs"], json!([]));
+    world.commit(&one, "readme", "one\n");
+    world.sandbox.git(&one, &["push", "-q", "origin", "HEAD"]);
+    let data = no(&world.ask(&onlooker, &["conflicts"]));
+    assert_eq!((colliding(&data).len(), &data["pairs"][0]["of_a"]["seen"]), (1, &json!("pushed")));
+    // What was submitted counts still where the branch has parted from it.
+    world.sandbox.git(&one, &["push", "-q", "-f", "origin", "HEAD~2:refs/heads/ai-feature/issue-one"]);
+    world.sandbox.git(&first, &["checkout", "-q", "-B", "other", "origin/main"]);
+    world.commit(&first, "one", "other\n");
+    let pair = colliding(&no(&world.ask(&first, &["conflicts", "other"])));
+    assert_eq!(pair[0].2, ["one"], "{pair:?}");
+}
+
 /// A clone that is its own truth, with branches that each change one file; the board is there.
 fn alone(branches: &[(&str, &str, &str)]) -> (World, PathBuf) {
     let (world, repo) = World::local();

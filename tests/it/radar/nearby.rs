@@ -109,6 +109,11 @@ fn saved_work_and_cars_count_and_what_the_radar_saw_collide_is_said() {
     assert_eq!(near_late[0]["collides_with"], json!(["ai-feature/issue-two"]));
     let message = near_late[1]["message"].as_str().expect("words");
     assert!(message.ends_with("readme; it collides there with ai-feature/issue-one"), "{message}");
+    // What was added after it was submitted counts, too.
+    world.commit(&one, "docs/d", "more\n");
+    world.sandbox.git(&one, &["push", "-q", "origin", "feature/x"]);
+    fetch(&world, &eve);
+    assert_eq!(who(&warnings(&world, &eve, "docs")), [(Value::Null, vec!["docs/d".to_owned()])]);
 }
 
 /// Agents of one clone have pushed nothing yet.
