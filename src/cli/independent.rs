@@ -16,7 +16,7 @@ use crate::engine::radar::Sweep;
 ///
 /// Looks at what they need, at the paths and interfaces they declare (an interface is a label such as
 /// interface:orders), at the order of their cars, and at whether their branches collide. A task that declares no paths
-/// is never taken for independent. Exits with 1 unless they all are.
+/// is never taken for independent, nor is one that somebody has blocked. Exits with 1 unless they all are.
 #[derive(clap::Args)]
 pub struct Args {
     /// The tasks
@@ -56,6 +56,7 @@ fn reply(question: &Question, answer: &Independence, current: bool) -> Reply {
             "can_parallel": answer.can_parallel(&task.id),
             "blocking_on": blockers.first().map(|id| id.as_str()),
             "blockers": ids(&blockers),
+            "blocked": answer.held.get(&task.id),
         })
     };
     let independent = question.tasks.iter().all(|task| answer.is_independent(&task.id));
@@ -73,6 +74,9 @@ fn reply(question: &Question, answer: &Independence, current: bool) -> Reply {
     }
     for (task, waits) in &answer.waits {
         text.push_str(&format!("{task} waits for {}\n", ids(waits).join(", ")));
+    }
+    for (task, reason) in &answer.held {
+        text.push_str(&format!("{task} is blocked: {}\n", view::one_line(reason)));
     }
     for found in &answer.hindrances {
         text.push_str(&format!("{}\n", words(found)));

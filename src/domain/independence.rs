@@ -1,14 +1,15 @@
 //! Which tasks can be worked on at the same time, and why others cannot.
 //!
 //! Two tasks hinder each other when one needs the other, by however many others in between; when their cars are to land
-//! one after the other; when a path could be covered by what both declare; when both declare the same interface, by a
-//! label such as `interface:orders`; when their branches collide already; and when one of them declares no paths, for
-//! then nobody knows. Guarantees: independence is never assumed. It does not look at locks: these come and go.
+//! one after the other, likewise; when a path could be covered by what both declare; when both declare the same
+//! interface, by a label such as `interface:orders`; when their branches collide already; and when one of them declares
+//! no paths, for then nobody knows. A task that a person blocked waits for that person. Guarantees: independence is
+//! never assumed. It does not look at locks: these come and go.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::board::Board;
-use super::{Branch, Label, Pattern, Refusal, Stop, Summary, TaskId};
+use super::{Branch, Car, CarId, Label, Pattern, Refusal, Stop, Summary, TaskId, TaskState};
 
 /// How a label begins that declares an interface which the work on a task may change.
 pub const INTERFACE: &str = "interface:";
@@ -21,7 +22,7 @@ const NEEDED_MAX: usize = 10_000;
 pub enum Obstacle {
     /// The later one needs the earlier one, by way of these.
     Needs(Vec<TaskId>),
-    /// The later one's car is to land after the earlier one's.
+    /// The later one's car is to land after the earlier one's, or after that of one which needs the earlier one.
     Order,
     /// What both declare covers a common path: the earlier one's pattern, and the later one's.
     Paths(Pattern, Pattern),
@@ -51,9 +52,13 @@ pub struct Question {
     pub tasks: Vec<Summary>,
     /// Those that are closed: nothing hinders what is over.
     pub closed: Vec<Summary>,
-    /// What each of them needs that is not finished, and what each of those needs, and so on.
+    /// Those that a person blocked, and why.
+    pub held: BTreeMap<TaskId, String>,
+    /// What each of them needs that is not finished, and what each of those needs, and so on; and so for those whose
+    /// cars land before.
     pub needs: BTreeMap<TaskId, Vec<TaskId>>,
-    /// Tasks whose cars land one after the other: the second after the first.
+    /// Tasks whose cars land one after the other, at most with cars without a task between them: the second after the
+    /// first.
     pub after: BTreeSet<(TaskId, TaskId)>,
     /// The paths on which branches of two of the tasks collide, by the two in either order.
     pub conflicts: BTreeMap<(TaskId, TaskId), Vec<String>>,
@@ -68,6 +73,8 @@ pub struct Independence {
     pub groups: Vec<Vec<TaskId>>,
     /// What is not among the tasks, not finished, and needed by one.
     pub waits: BTreeMap<TaskId, Vec<TaskId>>,
+    /// Those that a person blocked, and why.
+    pub held: BTreeMap<TaskId, String>,
 }
 
 impl Question {
@@ -81,10 +88,14 @@ impl Question {
                 question.closed.push(task.summary);
             } else {
                 open.push(id.clone());
+                if task.held_back && task.summary.state == TaskState::Blocked {
+                    question.held.insert(id.clone(), task.reason.unwrap_or_default());
+                }
                 question.tasks.push(task.summary);
             }
         }
         question.tasks.sort_by_key(Summary::rank);
+        question.after = order_of(&board.open_cars(target)?);
         while let Some(id) = open.pop() {
             if question.needs.contains_key(&id) {
                 continue;
@@ -97,6 +108,7 @@ impl Question {
                 }
             }
             open.extend(unfinished.iter().cloned());
+            open.extend(question.after.iter().filter(|(_, then)| *then == id).map(|(first, _)| first.clone()));
             question.needs.insert(id, unfinished);
             let size = question.needs.len();
             if size > NEEDED_MAX {
@@ -104,20 +116,12 @@ impl Question {
                 return Err(Stop::Refused(Refusal::TooLarge { what, size, size_max: NEEDED_MAX }));
             }
         }
-        let cars = board.open_cars(target)?;
-        for car in &cars {
-            for ahead in cars.iter().filter(|other| car.after.contains(&other.id)) {
-                if let (Some(first), Some(then)) = (&ahead.task, &car.task) {
-                    question.after.insert((first.id.clone(), then.id.clone()));
-                }
-            }
-        }
         Ok(question)
     }
 
     /// Answers it.
     pub fn answer(&self) -> Independence {
-        let mut answer = Independence::default();
+        let mut answer = Independence { held: self.held.clone(), ..Independence::default() };
         let among: BTreeSet<&TaskId> = self.tasks.iter().map(|task| &task.id).collect();
         for (nth, one) in self.tasks.iter().enumerate() {
             let reached = self.reached(&one.id);
@@ -165,6 +169,19 @@ impl Question {
         Some(way)
     }
 
+    /// Whether `then` is to land after `first`: by the order of their cars, or by that and by what is needed.
+    fn lands_after(&self, then: &TaskId, first: &TaskId) -> bool {
+        // Each with whether an order of cars has led to it, and not only what is needed.
+        let mut seen: BTreeSet<(&TaskId, bool)> = BTreeSet::new();
+        let mut open = vec![(then, false)];
+        while let Some((from, ordered)) = open.pop() {
+            let needed = self.needs.get(from).into_iter().flatten().map(|need| (need, ordered));
+            let ahead = self.after.iter().filter(|(_, then)| then == from).map(|(first, _)| (first, true));
+            open.extend(needed.chain(ahead).filter(|step| seen.insert(*step)));
+        }
+        seen.contains(&(first, true))
+    }
+
     /// What hinders two tasks, of which `one` is ahead in the queue.
     fn between(&self, one: &Summary, other: &Summary) -> Vec<Hindrance> {
         let hindrance = |first: &Summary, then: &Summary, why: Obstacle| Hindrance {
@@ -177,7 +194,7 @@ impl Question {
             if let Some(way) = self.way(&then.id, &first.id) {
                 found.push(hindrance(first, then, Obstacle::Needs(way)));
             }
-            if self.after.contains(&(first.id.clone(), then.id.clone())) {
+            if self.lands_after(&then.id, &first.id) {
                 found.push(hindrance(first, then, Obstacle::Order));
             }
         }
@@ -230,6 +247,27 @@ impl Question {
     }
 }
 
+/// Which tasks have cars of which one lands after the other's, with no other task's in between.
+fn order_of(cars: &[Car]) -> BTreeSet<(TaskId, TaskId)> {
+    let by_id: BTreeMap<&CarId, &Car> = cars.iter().map(|car| (&car.id, car)).collect();
+    let mut order = BTreeSet::new();
+    for car in cars {
+        let Some(then) = &car.task else { continue };
+        let mut seen: BTreeSet<&CarId> = BTreeSet::new();
+        let mut open: Vec<&CarId> = car.after.iter().collect();
+        while let Some(ahead) = open.pop() {
+            let Some(ahead) = by_id.get(ahead).filter(|ahead| seen.insert(&ahead.id)) else { continue };
+            match &ahead.task {
+                Some(first) => {
+                    order.insert((first.id.clone(), then.id.clone()));
+                }
+                None => open.extend(&ahead.after),
+            }
+        }
+    }
+    order
+}
+
 impl Independence {
     /// What is in the way of a task: what it waits for, and those of the tasks that come before it.
     pub fn blockers(&self, id: &TaskId) -> Vec<TaskId> {
@@ -246,22 +284,27 @@ impl Independence {
         blockers
     }
 
-    /// Whether nothing hinders a task, neither another of the tasks nor one that it waits for.
+    /// Whether nothing hinders a task, neither another of the tasks nor one that it waits for, nor a person.
     pub fn is_independent(&self, id: &TaskId) -> bool {
         let hindered = self.hindrances.iter().any(|hindrance| hindrance.first == *id || hindrance.then == *id);
-        !hindered && !self.waits.contains_key(id)
+        !hindered && !self.has_to_wait(id)
     }
 
     /// Whether a task can be started now, along with all others that can.
     pub fn can_parallel(&self, id: &TaskId) -> bool {
-        self.groups.first().is_some_and(|group| group.contains(id)) && !self.waits.contains_key(id)
+        self.groups.first().is_some_and(|group| group.contains(id)) && !self.has_to_wait(id)
+    }
+
+    /// Whether a task cannot be started, whatever becomes of the others that were asked about.
+    fn has_to_wait(&self, id: &TaskId) -> bool {
+        self.waits.contains_key(id) || self.held.contains_key(id)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::{Priority, TaskState};
+    use crate::domain::Priority;
 
     fn id(text: &str) -> TaskId {
         TaskId::parse(text).expect("an id")
@@ -342,5 +385,29 @@ mod tests {
         assert_eq!(whys, [&Obstacle::Conflict(vec!["lock".to_owned()]), &Obstacle::Order]);
         question.after.insert((id("2"), id("3")));
         assert_eq!(question.answer().groups.concat().len(), 3, "a contradiction leaves nobody out");
+    }
+
+    #[test]
+    fn cars_hinder_by_way_of_others() {
+        let mut question = question(&["1 path=a", "2 path=b", "3 path=c needs=x"]);
+        // The third is needed by nobody, but by way of one that was not asked about.
+        question.after = [("1", "y"), ("y", "2"), ("1", "x")].map(|(first, then)| (id(first), id(then))).into();
+        let answer = question.answer();
+        let order = |first: &str, then: &str| Hindrance { first: id(first), then: id(then), why: Obstacle::Order };
+        assert_eq!(answer.hindrances, [order("1", "2"), order("1", "3")]);
+        assert_eq!(groups(&answer), "1 | 2 3");
+        question.after.insert((id("2"), id("1")));
+        assert_eq!(question.answer().hindrances.len(), 4, "what goes round in circles ends");
+    }
+
+    #[test]
+    fn what_a_person_blocked_cannot_be_started() {
+        let mut question = question(&["1 path=a", "2 path=b"]);
+        question.held.insert(id("1"), "legal".to_owned());
+        let answer = question.answer();
+        assert_eq!(
+            ["1", "2"].map(|task| (answer.is_independent(&id(task)), answer.can_parallel(&id(task)))),
+            [(false, false), (true, true)]
+        );
     }
 }

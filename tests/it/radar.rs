@@ -419,3 +419,37 @@ fn tasks_that_can_run_at_the_same_time_are_told_from_those_that_cannot() {
     let data = world.ok(&repo, &["independent", "api", "docs"]);
     assert_eq!((&data["groups"], items(&data)[1].clone()), (&json!([["docs"]]), item("api", true, false, Value::Null)));
 }
+
+#[test]
+fn the_order_of_cars_counts_by_way_of_others_and_what_is_blocked_by_hand_cannot_be_started() {
+    let (world, repo) = alone(&[("between", "between", "between\n")]);
+    for task in ["a", "b", "c"] {
+        world.ok(&repo, &["add", "Something", "--id", task, "--path", task]);
+        world.ok(&repo, &["claim", task]);
+        world.sandbox.git(&repo, &["checkout", "-q", "-b", &format!("ai-feature/issue-{task}"), "main"]);
+        world.commit(&repo, task, task);
+    }
+    world.ok(&repo, &["submit", "a"]);
+    world.ok(&repo, &["submit", "--branch", "between", "--after", "a"]);
+    world.ok(&repo, &["submit", "b", "--after", "between"]);
+    world.ok(&repo, &["submit", "c", "--after", "b"]);
+    let data = no(&world.ask(&repo, &["independent", "a", "c"]));
+    assert_eq!(
+        (&data["hindrances"][0]["why"], &data["groups"]),
+        (&json!("c is to land after a"), &json!([["a"], ["c"]]))
+    );
+    assert_eq!(no(&world.ask(&repo, &["independent", "a", "b"]))["hindrances"][0]["kind"], "order");
+
+    for task in ["d", "e"] {
+        world.ok(&repo, &["add", "Something", "--id", task, "--path", task]);
+    }
+    world.ok(&repo, &["block", "d", "--reason", "wait for legal"]);
+    let data = no(&world.ask(&repo, &["independent", "d", "e"]));
+    let of = |nth: usize| ["independent", "can_parallel", "blocked"].map(|name| data["items"][nth][name].clone());
+    assert_eq!(of(0), [json!(false), json!(false), json!("wait for legal")]);
+    assert_eq!(of(1), [json!(true), json!(true), Value::Null]);
+    let shown = world.run(&repo, &["independent", "d", "e"]);
+    assert_eq!(shown.stdout, "At the same time: d, e\nd is blocked: wait for legal\n");
+    world.ok(&repo, &["unblock", "d"]);
+    world.ok(&repo, &["independent", "d", "e"]);
+}
