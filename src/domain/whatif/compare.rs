@@ -1,7 +1,7 @@
 //! Several settings side by side, and whether any of them is worth changing to.
 //!
-//! A gain has to be real: at least a tenth less of what people wait or machines do, nothing lost for it, and no fewer
-//! cars landed. On the same cars, that is; other cars are another question.
+//! A gain has to be real: at least a tenth less of what people wait or machines do, nothing lost for it, no fewer cars
+//! landed, and none that waits for ever. On the same cars, that is; other cars are another question.
 
 use super::load::Trace;
 use super::own::OwnTrain;
@@ -75,7 +75,7 @@ fn gains(gain: Gain, now: &Totals, other: &Totals) -> bool {
         Gain::Turnaround => other.runs <= now.runs,
         Gain::Runs => [0.5, 0.95].iter().all(|part| other.quantile(*part) <= now.quantile(*part)),
     };
-    less && no_worse && other.landed.len() >= now.landed.len()
+    less && no_worse && other.waiting == 0 && other.landed.len() >= now.landed.len()
 }
 
 #[cfg(test)]
@@ -126,6 +126,27 @@ mod tests {
         let totals = compare(&traces, &Setting { interval: 60.0, ..single(1, 0) }, 1);
         // The first is begun at 0 and over at 100, seen at 120; the second is over at 220, seen at 240.
         assert_eq!(totals.landed, [120.0, 230.0]);
+    }
+
+    #[test]
+    fn cars_that_gather_are_tested_when_enough_are_there_or_the_first_has_waited_long_enough() {
+        let gather = |setting: Setting| {
+            let policy = TrainPolicy { gather: (3, crate::domain::Seconds(300)), ..setting.policy };
+            Setting { policy, ..setting }
+        };
+        let two = of(vec![car(0.0, 100.0), car(60.0, 100.0)]);
+        let three = of(vec![car(0.0, 100.0), car(60.0, 100.0), car(90.0, 100.0)]);
+        for (slots, external) in [(0, true), (1, false)] {
+            let mut batches = batches(slots);
+            batches.policy.external = external;
+            let setting = gather(batches);
+            let totals = compare(&two, &setting, 1);
+            assert_eq!((totals.landed, totals.waiting), (vec![400.0, 340.0], 0), "{setting:?}");
+            let totals = compare(&three, &setting, 1);
+            assert_eq!((totals.landed[0], totals.waiting), (190.0, 0), "{setting:?}");
+        }
+        let totals = compare(&two, &Setting { interval: 240.0, ..gather(single(8, 0)) }, 1);
+        assert_eq!((totals.landed, totals.waiting), (vec![720.0, 660.0], 0), "seen by the passes at 480 and 720");
     }
 
     #[test]
@@ -320,6 +341,8 @@ mod tests {
         for (landed, runs, expected) in cases {
             assert_eq!(advise(&now, &[totals(landed, *runs)]), *expected, "{landed:?} {runs}");
         }
+        let stuck = Totals { waiting: 1, ..totals(&[10.0, 10.0], 1) };
+        assert_eq!(advise(&now, &[stuck]), None, "some would never land");
         let better = advise(&now, &[totals(&[100.0, 100.0], 2), totals(&[80.0, 80.0], 4), totals(&[70.0, 70.0], 4)]);
         assert_eq!(better, Some(Advice { which: 2, gain: Gain::Turnaround }));
         assert_eq!(advise(&totals(&[0.0], 1), &[totals(&[0.0], 1)]), None, "nothing cannot become less");

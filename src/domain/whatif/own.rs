@@ -20,8 +20,9 @@ pub struct OwnTrain {
 impl OwnTrain {
     /// A train that nobody has submitted anything to.
     pub fn new(policy: TrainPolicy) -> OwnTrain {
-        // Nobody has to approve.
-        let rehearsal = Rehearsal::new(target(), TrainPolicy { approvals: 0, ..policy });
+        // Nobody has to approve, and every verdict comes.
+        let timeout = Seconds(u64::MAX);
+        let rehearsal = Rehearsal::new(target(), TrainPolicy { approvals: 0, timeout, ..policy });
         OwnTrain { rehearsal, submitted: 0, trees: BTreeMap::new(), by_id: BTreeMap::new() }
     }
 
@@ -80,11 +81,20 @@ impl OwnTrain {
     fn observe(&mut self, world: &World<'_>, train: &Train, cars: &[Car]) -> Observation {
         let heads = cars.iter().map(|car| (car.id.clone(), car.commit.clone())).collect();
         let base = self.id(&world.target);
-        let mut seen = Observation { heads, ..Observation::new(base, Timestamp::from_secs(0)) };
+        let mut seen = Observation { heads, ..Observation::new(base, time(world.now)) };
         for tree in train.batches.iter().filter_map(|batch| batch.tree.as_ref()) {
             self.look_up(tree, &mut seen);
         }
         seen
+    }
+
+    /// Has the world call when the next car has waited for others as long as any does.
+    fn wake(&self, world: &mut World<'_>, cars: &[Car]) {
+        let (least, wait) = self.rehearsal.policy.gather;
+        if least > 1 {
+            let ends = cars.iter().map(|car| car.submitted_at.plus(wait)).filter(|end| *end > time(world.now));
+            world.wake = ends.min().map(|end| end.as_secs() as f64);
+        }
     }
 
     fn look_up(&self, tree: &ObjectId, seen: &mut Observation) {
@@ -110,6 +120,7 @@ impl Policy for OwnTrain {
                 self.build(world, &wanted, &mut seen);
             };
             if self.perform(world, &seen.base, planned) {
+                self.wake(world, &cars);
                 return;
             }
         }

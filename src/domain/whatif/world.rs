@@ -44,6 +44,8 @@ pub struct World<'t> {
     pub known: BTreeMap<Tree, bool>,
     /// Tests under way, with when they end.
     pub running: Vec<(Tree, f64)>,
+    /// When a pass is wanted although nothing else happens.
+    pub wake: Option<f64>,
     /// What came of it so far.
     pub result: Totals,
 }
@@ -121,6 +123,7 @@ pub fn run(trace: &Trace, limits: Limits, seed: u64, policy: &mut dyn Policy) ->
         target: Tree::default(),
         known: BTreeMap::new(),
         running: Vec::new(),
+        wake: None,
         result: Totals::default(),
     };
     let cars = trace.cars.len();
@@ -135,6 +138,7 @@ pub fn run(trace: &Trace, limits: Limits, seed: u64, policy: &mut dyn Policy) ->
             world.target.outside += 1;
             news = true;
         }
+        news |= world.wake.take_if(|at| *at <= world.now).is_some();
         while interval > 0.0 && next_pass < world.now {
             next_pass += interval;
         }
@@ -153,7 +157,7 @@ pub fn run(trace: &Trace, limits: Limits, seed: u64, policy: &mut dyn Policy) ->
         let outside = trace.outside.get(world.target.outside).copied();
         let pass = (news && may_pass && next_pass > world.now).then_some(next_pass);
         let ends = world.running.iter().map(|(_, ends)| *ends);
-        let next = ends.chain(arrival).chain(outside).chain(pass).fold(f64::INFINITY, f64::min);
+        let next = ends.chain(arrival).chain(outside).chain(pass).chain(world.wake).fold(f64::INFINITY, f64::min);
         if !next.is_finite() {
             break;
         }
