@@ -103,7 +103,15 @@ mod tests {
     }
 
     fn car(at: f64, run_time: f64) -> Arrival {
-        Arrival { at, priority: Priority::default(), after: Vec::new(), single: false, flaw: None, run_time }
+        Arrival {
+            at,
+            priority: Priority::default(),
+            after: Vec::new(),
+            together: Vec::new(),
+            single: false,
+            flaw: None,
+            run_time,
+        }
     }
 
     fn of(cars: Vec<Arrival>) -> [Trace; 1] {
@@ -262,6 +270,12 @@ mod tests {
             };
             let mut trace = whole(&mix, 30, seed);
             trace.cars.iter_mut().skip(3).step_by(7).for_each(|car| car.single = true);
+            for nth in [5, 12, 20, 27] {
+                for of in [nth, nth + 1] {
+                    let car = &mut trace.cars[of as usize];
+                    (car.after, car.together) = (Vec::new(), vec![nth, nth + 1]);
+                }
+            }
             let (first, recorded) = played_twice(&trace, &setting, seed);
             let again = compare(std::slice::from_ref(&recorded.trace), &setting, seed);
             assert_eq!(recorded.left_out, 0, "seed {seed}");

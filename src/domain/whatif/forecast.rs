@@ -252,6 +252,7 @@ mod tests {
                     at: 0.0,
                     priority: Priority::default(),
                     after: Vec::new(),
+                    together: Vec::new(),
                     single: false,
                     flaw: None,
                     run_time: 600.0,

@@ -5,7 +5,7 @@
 //! company, or earlier. A test that failed although all cars of its candidate landed was a flake. Cars that are still
 //! under way, and those that people took out or submitted anew before they were judged, are left out.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::load::{Arrival, CarNo, Flaw, Trace};
 use super::world::{Totals, quantile};
@@ -32,8 +32,11 @@ pub struct History {
 #[derive(Debug)]
 struct Submission {
     at: Timestamp,
+    car: CarId,
     priority: Priority,
     after: Vec<usize>,
+    /// Cars that land by one move, itself among them.
+    together: Vec<CarId>,
     single: bool,
     fate: Fate,
 }
@@ -44,7 +47,7 @@ enum Fate {
     Unknown,
     Landed(Timestamp),
     Flawed(Flaw),
-    /// It left with one that it needed.
+    /// It left with one that it needed, or was to land together with.
     Followed,
 }
 
@@ -91,13 +94,23 @@ impl History {
     pub fn note(&mut self, operation: &Operation, outcome: &Outcome) {
         let at = operation.at;
         match (&operation.command, outcome) {
-            (Command::Submit { car, target, priority, after, single, .. }, Outcome::Submitted { again: false, .. })
-                if *target == self.target =>
-            {
+            (
+                Command::Submit { car, target, priority, after, together, single, .. },
+                Outcome::Submitted { again: false, .. },
+            ) if *target == self.target => {
                 let after = after.iter().filter_map(|id| self.current.get(id).copied()).collect();
                 self.current.insert(car.clone(), self.submitted.len());
                 let (priority, single) = (priority.unwrap_or_default(), single.unwrap_or_default());
-                self.submitted.push(Submission { at, priority, after, single, fate: Fate::Unknown });
+                let (car, together, fate) = (car.clone(), together.clone(), Fate::Unknown);
+                self.submitted.push(Submission { at, car, priority, after, together, single, fate });
+            }
+            (Command::Submit { car, target, together, .. }, Outcome::Submitted { again: true, .. })
+                if *target == self.target && !together.is_empty() =>
+            {
+                // Others came to it that it had been submitted without.
+                if let Some(nth) = self.current.get(car) {
+                    self.submitted[*nth].together = together.clone();
+                }
             }
             (Command::StartRun { target, run }, Outcome::Train { changed: true }) if *target == self.target => {
                 self.begin(run, at);
@@ -171,14 +184,9 @@ impl History {
     pub fn recorded(&self, cars_max: usize) -> Option<Recorded> {
         let decided = |nth: &usize| self.submitted[*nth].fate != Fate::Unknown;
         let decided: Vec<usize> = (0..self.submitted.len()).filter(decided).collect();
-        let mut kept: BTreeMap<usize, CarNo> = BTreeMap::new();
-        for nth in &decided[decided.len().saturating_sub(cars_max)..] {
-            let Submission { fate, after, .. } = &self.submitted[*nth];
-            // What a car needs is submitted before it. It cannot follow one that is not in the trace.
-            if *fate != Fate::Followed || after.iter().any(|first| kept.contains_key(first)) {
-                kept.insert(*nth, kept.len() as CarNo);
-            }
-        }
+        let decided = &decided[decided.len().saturating_sub(cars_max)..];
+        let company = self.company(decided);
+        let kept = self.playable(decided, &company);
         let first = *kept.keys().next()?;
         let since = self.submitted[first].at;
         let times = self.run_times();
@@ -187,13 +195,16 @@ impl History {
         let mut cars: Vec<Arrival> = Vec::with_capacity(kept.len());
         let mut result = Totals::default();
         for nth in kept.keys() {
-            let Submission { at, priority, after, single, fate } = &self.submitted[*nth];
+            let Submission { at, priority, after, single, fate, .. } = &self.submitted[*nth];
             // Clocks of those who submit differ: the order on the board is the order of arrival.
             let earlier = cars.last().map_or(0.0, |car| car.at);
+            let with = company.get(nth).into_iter().flatten().filter_map(|other| kept.get(other).copied());
+            let with: Vec<CarNo> = with.collect();
             let arrival = Arrival {
                 at: (at.since(since).0 as f64).max(earlier),
                 priority: *priority,
                 after: after.iter().filter_map(|first| kept.get(first).copied()).collect(),
+                together: if with.len() > 1 { with } else { Vec::new() },
                 single: *single,
                 flaw: if let Fate::Flawed(flaw) = fate { Some(*flaw) } else { None },
                 run_time: times.get(nth).copied().unwrap_or_else(|| {
@@ -215,6 +226,45 @@ impl History {
         let left_out = self.submitted.len() - first - kept.len();
         let trace = Trace { cars, flake_rate: self.flake_rate(), ..Trace::default() };
         Some(Recorded { trace, result, since, until, run_time, left_out })
+    }
+
+    /// The numbers of those that can be played again: what follows one that is not in the trace would have nobody to
+    /// follow.
+    fn playable(&self, decided: &[usize], company: &BTreeMap<usize, Vec<usize>>) -> BTreeMap<usize, CarNo> {
+        let follows = |nth: &usize| self.submitted[*nth].fate == Fate::Followed;
+        let (mut followed, led): (Vec<usize>, Vec<usize>) = decided.iter().partition(|nth| follows(nth));
+        let mut present: BTreeSet<usize> = led.into_iter().collect();
+        loop {
+            let leads = |nth: &usize| self.submitted[*nth].after.iter().chain(company.get(nth).into_iter().flatten());
+            let (joins, left): (Vec<usize>, Vec<usize>) =
+                followed.iter().partition(|nth| leads(nth).any(|first| present.contains(first)));
+            if joins.is_empty() {
+                break;
+            }
+            present.extend(joins);
+            followed = left;
+        }
+        // What a car needs is submitted before it, and so has a lower number.
+        present.into_iter().zip(0..).collect()
+    }
+
+    /// The submissions among these that each was to land together with, itself among them: those of which all said so.
+    fn company(&self, among: &[usize]) -> BTreeMap<usize, Vec<usize>> {
+        let mut by_car: BTreeMap<&CarId, Vec<usize>> = BTreeMap::new();
+        for nth in among {
+            by_car.entry(&self.submitted[*nth].car).or_default().push(*nth);
+        }
+        // A car that left and came back is met by the one that came with it.
+        let nearest = |car: &CarId, nth: usize| by_car.get(car)?.iter().copied().min_by_key(|m| m.abs_diff(nth));
+        let of = |nth: usize| -> Vec<usize> {
+            self.submitted[nth].together.iter().filter_map(|car| nearest(car, nth)).collect()
+        };
+        let all = among.iter().filter(|nth| !self.submitted[**nth].together.is_empty());
+        let all: BTreeMap<usize, Vec<usize>> = all.map(|nth| (*nth, of(*nth))).collect();
+        let same =
+            |one: &[usize], other: &[usize]| one.len() == other.len() && one.iter().all(|nth| other.contains(nth));
+        let says_so = |others: &[usize]| others.iter().all(|other| all.get(other).is_some_and(|its| same(its, others)));
+        all.iter().filter(|(_, others)| says_so(others)).map(|(nth, others)| (*nth, others.clone())).collect()
     }
 
     /// How long the last test took that was about a submission, or about some of which it was the last.

@@ -29,6 +29,8 @@ pub struct Arrival {
     pub priority: Priority,
     /// Earlier cars that must land before it.
     pub after: Vec<CarNo>,
+    /// Cars that land by one move, itself among them, in order; none where it goes by itself.
+    pub together: Vec<CarNo>,
     /// Whether it is tested in no batch with others.
     pub single: bool,
     /// What is wrong with it by itself.
@@ -112,6 +114,7 @@ impl Trace {
             at,
             priority: if hotfix[nth] { Priority::P0 } else { Priority::default() },
             after: Vec::new(),
+            together: Vec::new(),
             single: false,
             flaw: bad[nth].then_some(Flaw::Fails),
             run_time: 1.0,

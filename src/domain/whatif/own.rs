@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use super::load::{CarNo, Flaw};
 use super::rehearsal::{Performed, Rehearsal};
 use super::world::{Policy, Tree, World};
+use crate::domain::command::EjectCause;
 use crate::domain::planner::{Candidate, Observation, Plan, TrainPolicy, plan};
 use crate::domain::{Branch, Car, CarId, CarState, Command, ObjectId, Seconds, Timestamp, Train, Verdict};
 
@@ -40,9 +41,13 @@ impl OwnTrain {
             self.submitted = car as usize + 1;
             let arrival = &world.trace.cars[car as usize];
             let after: Vec<CarId> = arrival.after.iter().copied().map(car_id).collect();
-            if after.iter().any(|first| self.has_left(first)) {
-                // In the train already, it would have left with that one.
+            let together: Vec<CarId> = arrival.together.iter().copied().map(car_id).collect();
+            let company = arrival.together.iter().filter(|other| **other < car).copied().map(car_id);
+            let company: Vec<CarId> = company.collect();
+            if after.iter().chain(&company).any(|first| self.has_left(first)) {
+                // In the train already, it would have left with that one, and others with it.
                 world.leave(car);
+                company.iter().for_each(|other| self.leave(world, other));
                 continue;
             }
             let submit = Command::Submit {
@@ -54,11 +59,19 @@ impl OwnTrain {
                 task: None,
                 priority: Some(arrival.priority),
                 after,
-                together: Vec::new(),
+                together,
                 single: arrival.single.then_some(true),
                 first: false,
             };
             self.rehearsal.apply(time(arrival.at), submit).expect("BUG: a submission is refused");
+        }
+    }
+
+    /// An open car leaves for one that it lands together with, and others with it.
+    fn leave(&mut self, world: &mut World<'_>, car: &CarId) {
+        if self.rehearsal.car(car).is_some_and(|car| car.state.is_open()) {
+            let left = self.rehearsal.eject(time(world.now), car, EjectCause::Dependency, String::new());
+            left.expect("BUG: an ejection is refused").iter().for_each(|car| world.leave(number_of(car)));
         }
     }
 

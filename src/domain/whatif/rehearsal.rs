@@ -144,21 +144,7 @@ impl Rehearsal {
                     return Ok(Performed::Landed(landing, to));
                 }
                 Action::Eject { car, cause, reason } => {
-                    let eject = Command::Eject {
-                        target: self.target.clone(),
-                        car: car.clone(),
-                        commit: None,
-                        cause,
-                        reason,
-                        lease: Seconds(60),
-                        retries_max: 0,
-                        window: (cause == EjectCause::Failed).then(|| self.policy.window.shrunk(&train)),
-                        breaker: self.policy.breaker,
-                    };
-                    let Outcome::Ejected { cars } = self.apply(at, eject)? else {
-                        unreachable!("BUG: an ejection was asked for")
-                    };
-                    return Ok(Performed::Left(cars));
+                    return Ok(Performed::Left(self.eject(at, &car, cause, reason)?));
                 }
                 Action::StartRun { cars, ahead, commit, tree } => start.push(Run {
                     commit,
@@ -181,6 +167,29 @@ impl Rehearsal {
         let (started, cancelled) = (start.clone(), cancel.clone());
         self.change_runs(at, start, cancel, batches)?;
         Ok(Performed::Runs(started, cancelled))
+    }
+
+    /// Ejects a car. Gives it, and those that left with it.
+    pub fn eject(
+        &mut self,
+        at: Timestamp,
+        car: &CarId,
+        cause: EjectCause,
+        reason: String,
+    ) -> Result<Vec<CarId>, Refused> {
+        let eject = Command::Eject {
+            target: self.target.clone(),
+            car: car.clone(),
+            commit: None,
+            cause,
+            reason,
+            lease: Seconds(60),
+            retries_max: 0,
+            window: (cause == EjectCause::Failed).then(|| self.policy.window.shrunk(&self.train().0)),
+            breaker: self.policy.breaker,
+        };
+        let Outcome::Ejected { cars } = self.apply(at, eject)? else { unreachable!("BUG: an ejection was asked for") };
+        Ok(cars)
     }
 
     fn change_runs(
