@@ -74,7 +74,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
 
 /// The task that a branch is named after, by the template for the branches of claims. What follows a dot says which
 /// claim of the task it was.
-fn task_of(branch: &Branch, template: &str) -> Option<TaskId> {
+pub(super) fn task_of(branch: &Branch, template: &str) -> Option<TaskId> {
     let (before, after) = template.split_once("{id}")?;
     // A team has a name of its own, so only what stands before the id and after it is known.
     let before = before.split_once("{team}").map_or(before, |(_, rest)| rest);

@@ -1,35 +1,42 @@
 //! `git scrum conflicts`
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::branches::task_of;
 use super::errors::CliError;
 use super::output::Reply;
 use super::{Context, tasks, view};
-use crate::domain::Branch;
-use crate::engine::ports::{Clash, Host};
-use crate::engine::radar::{Lookout, Open, State, Sweep, Work, open_work};
+use crate::domain::{Branch, ObjectId, TeamName};
+use crate::engine::EngineError;
+use crate::engine::ports::{Clash, Host, Radar};
+use crate::engine::radar::{Lookout, Open, State, Sweep, Work, is_settled, open_work};
 use crate::ledger::Pace;
+use crate::record::names::{CANDIDATES, FALLBACK_PREFIX, branch_ref};
 
 /// The most paths of one collision that people are shown.
 const PATHS_SHOWN_MAX: usize = 5;
 
 /// Say which branches would collide if they were merged now, and on what
 ///
-/// Looks at the branches of live claims, with the saved work of these, and of open cars of the train: every pair, and
-/// each with the target. Answers are those of git's own merge; nothing is written into the repository. Exits with 1
-/// when anything collides.
+/// Looks at the branches of live claims, with the saved work of these, of open cars of the train, and at all others of
+/// the remote that hold what the target has not, the newest first: every pair, and each with the target. Branches that
+/// others land on are left out, and so are those of tasks that are over. Answers are those of git's own merge; nothing
+/// is written into the repository. Exits with 1 when anything collides.
 #[derive(clap::Args)]
 pub struct Args {
-    /// Only what has to do with these branches, under way or not
+    /// Only what has to do with these branches, under way or not, and no other that is neither claimed nor submitted
     #[arg(value_name = "BRANCH")]
     branches: Vec<String>,
+    /// Only claims and cars, and no branch that is neither
+    #[arg(long, conflicts_with = "branches")]
+    under_way: bool,
     /// The branch that work is to land on
     #[arg(long, value_name = "T")]
     target: Option<String>,
-    /// Look again and again, with a rest in between, and say what has changed, until interrupted
+    /// Look again and again, with a rest in between, and say which collisions are new or over, until interrupted
     #[arg(long)]
     watch: bool,
 }
@@ -40,38 +47,58 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
         None => context.session.target()?,
     };
     let named: Vec<Branch> = tasks::parse_all(&args.branches)?;
-    if args.watch { watch(context, &target, &named) } else { Ok(look(context, &target, &named)?.0) }
+    let others = named.is_empty() && !args.under_way;
+    let look = |context: &Context| sweep(context, &target, &named, others, |_| true);
+    if args.watch {
+        return watch(context, &target, look);
+    }
+    let (sweep, current) = look(context)?;
+    all_there(&sweep)?;
+    Ok(reply(data(&sweep, &target, current), &text(&sweep, &target), &sweep))
 }
 
-/// One look, and what of it is news when it differs from the last.
-fn look(context: &Context, target: &Branch, named: &[Branch]) -> Result<(Reply, Value), CliError> {
-    let (sweep, current) = sweep(context, target, named, |_| true)?;
-    let pairs: Vec<Value> = sweep.pairs.iter().map(|(a, b, clash)| pair(&sweep, *a, *b, clash)).collect();
+/// All that was seen.
+fn data(sweep: &Sweep, target: &Branch, current: bool) -> Value {
+    let pairs: Vec<Value> = sweep.pairs.iter().map(|(a, b, clash)| pair(sweep, *a, *b, clash)).collect();
     let with_target: Vec<Value> =
         sweep.with_target.iter().map(|(nth, clash)| against(&sweep.work[*nth], target, clash)).collect();
     let [known, ruled_out, merged] = sweep.known_ruled_out_merged;
-    let unseen: Vec<Value> = sweep.unseen.iter().map(of).collect();
-    let mut data = json!({
+    json!({
         "target": target.as_str(),
         "base": sweep.base.as_str(),
         "pairs": pairs,
         "with_target": with_target,
         "branches": sweep.work.iter().map(of_work).collect::<Vec<_>>(),
-        "unseen": unseen,
-    });
-    let news = data.clone();
-    let looked = json!({ "pairs": sweep.count, "known": known, "ruled_out": ruled_out, "merged": merged });
-    view::merge(&mut data, json!({ "looked_at": looked, "current": current }));
-    let reply = Reply::new(data, view::clean(&text(&sweep, target)));
-    let collides = !sweep.pairs.is_empty() || !sweep.with_target.is_empty();
-    Ok((if collides { reply.no() } else { reply }, news))
+        "unseen": sweep.unseen.iter().map(of).collect::<Vec<_>>(),
+        "left_out": sweep.left_out,
+        "looked_at": { "pairs": sweep.count, "known": known, "ruled_out": ruled_out, "merged": merged },
+        "current": current,
+    })
 }
 
-/// What the radar shows of the work on the board that is `wanted`, and whether that is the present board.
+fn reply(data: Value, text: &str, sweep: &Sweep) -> Reply {
+    let reply = Reply::new(data, view::clean(text));
+    if sweep.pairs.is_empty() && sweep.with_target.is_empty() { reply } else { reply.no() }
+}
+
+/// Refuses where a branch that was named is nowhere.
+fn all_there(sweep: &Sweep) -> Result<(), EngineError> {
+    match sweep.missing.first() {
+        None => Ok(()),
+        Some(missing) => Err(EngineError::Impossible {
+            what: format!("there is no branch {missing}, neither here nor where the code is"),
+            hint: "git branch --all".to_owned(),
+        }),
+    }
+}
+
+/// What the radar shows of the work on the board that is `wanted`, of what is named, and, with `others`, of all open
+/// branches; and whether that is the present board.
 pub(super) fn sweep(
     context: &Context,
     target: &Branch,
     named: &[Branch],
+    others: bool,
     wanted: impl Fn(&Open) -> bool,
 ) -> Result<(Sweep, bool), CliError> {
     let session = &context.session;
@@ -81,8 +108,42 @@ pub(super) fn sweep(
     let (mut open, current) =
         context.read(|board| Ok(open_work(board, target, &context.grants(board)?, now, skew)?))?;
     open.retain(wanted);
+    let others = if others { open_branches(context, &radar, current)? } else { Vec::new() };
     let lookout = Lookout { code: &session.code, radar: &radar, target, ask: current };
-    Ok((lookout.sweep(open, named)?, current))
+    Ok((lookout.sweep(open, named, others)?, current))
+}
+
+/// Branches that somebody may mean to land, by what they are called and what the board has last said of them.
+fn open_branches(context: &Context, radar: &impl Radar, ask: bool) -> Result<Vec<(Branch, ObjectId)>, CliError> {
+    let session = &context.session;
+    let (settings, landed_on) = (session.settings()?, session.target()?);
+    let is_own = |branch: &Branch| {
+        let name = branch_ref(branch);
+        name.starts_with(CANDIDATES) || name.starts_with(FALLBACK_PREFIX)
+    };
+    let mut listed = radar.branches(ask)?;
+    listed.retain(|(branch, _)| {
+        let others_land_there = *branch == landed_on || settings.is_landed_on(branch);
+        !others_land_there && !is_of_team(branch, &settings.branches.team) && !is_own(branch)
+    });
+    let template = &settings.tasks.branch;
+    let open = context.board()?.read(false, |board| {
+        let mut open = Vec::new();
+        for (branch, head) in &listed {
+            if !is_settled(board, branch, head, task_of(branch, template).as_ref())? {
+                open.push((branch.clone(), head.clone()));
+            }
+        }
+        Ok(open)
+    });
+    Ok(open?)
+}
+
+/// Whether it is the branch of some team, by the template for these.
+fn is_of_team(branch: &Branch, template: &str) -> bool {
+    let Some((before, after)) = template.split_once("{team}") else { return false };
+    let team = branch.as_str().strip_prefix(before).and_then(|rest| rest.strip_suffix(after));
+    team.is_some_and(|team| TeamName::parse(team).is_ok())
 }
 
 pub(super) fn of(open: &Open) -> Value {
@@ -148,6 +209,12 @@ fn text(sweep: &Sweep, target: &Branch) -> String {
         let task = open.task.as_ref().map_or_else(String::new, |(task, _)| format!("{task}, "));
         text.push_str(&format!("Not seen yet: {task}{}\n", open.branch));
     }
+    match sweep.left_out {
+        0 => {}
+        1 => text.push_str("Left out: 1 branch, the oldest: git scrum conflicts BRANCH looks at it\n"),
+        more => text
+            .push_str(&format!("Left out: {more} branches, the oldest: git scrum conflicts BRANCH... looks at them\n")),
+    }
     text
 }
 
@@ -190,19 +257,92 @@ pub(super) fn places(paths: &[String]) -> String {
     shown.join(", ")
 }
 
-/// Looks again and again until interrupted, and shows what is not as it was the last time.
-fn watch(context: &Context, target: &Branch, named: &[Branch]) -> Result<Reply, CliError> {
-    let mut last = Value::Null;
+/// What of a look is news when it is no more as it was.
+#[derive(Default)]
+struct Seen {
+    /// By the branches that collide, in either order: what they are called, and where it is.
+    collisions: BTreeMap<[String; 2], (String, BTreeSet<String>)>,
+    /// Branches that were named and are nowhere.
+    missing: Vec<Branch>,
+}
+
+impl Seen {
+    fn of(sweep: &Sweep, target: &Branch) -> Seen {
+        let mut seen = Seen { missing: sweep.missing.clone(), ..Seen::default() };
+        let branch = |nth: usize| sweep.work[nth].open.branch.as_str().to_owned();
+        let with_target = sweep.with_target.iter().map(|(nth, clash)| {
+            ([branch(*nth), target.as_str().to_owned()], format!("{} and {target}", name(sweep, *nth)), clash)
+        });
+        let pairs = sweep.pairs.iter().map(|(a, b, clash)| {
+            ([branch(*a), branch(*b)], format!("{} and {}", name(sweep, *a), name(sweep, *b)), clash)
+        });
+        for (mut key, words, clash) in with_target.chain(pairs) {
+            key.sort();
+            let (_, paths) = seen.collisions.entry(key).or_insert_with(|| (words, BTreeSet::new()));
+            paths.extend(clash.paths.iter().cloned());
+        }
+        seen
+    }
+
+    /// What was not so the `last` time, for people and for scripts; `None` where nothing is.
+    fn news(&self, last: &Seen) -> Option<(String, Value)> {
+        let is_new =
+            |key: &[String; 2], paths: &BTreeSet<String>| last.collisions.get(key).is_none_or(|(_, p)| p != paths);
+        let new = self.collisions.iter().filter(|(key, (_, paths))| is_new(key, paths));
+        let over = last.collisions.iter().filter(|(key, _)| !self.collisions.contains_key(*key));
+        let (new, over): (Vec<_>, Vec<_>) = (new.collect(), over.collect());
+        let only_in = |one: &Seen, other: &Seen| -> Vec<String> {
+            let names = one.missing.iter().filter(|branch| !other.missing.contains(branch));
+            names.map(|branch| branch.as_str().to_owned()).collect()
+        };
+        let (gone, back) = (only_in(self, last), only_in(last, self));
+        let mut text = String::new();
+        for (_, (words, paths)) in &new {
+            let paths: Vec<String> = paths.iter().cloned().collect();
+            text.push_str(&format!("{words}: {}\n", places(&paths)));
+        }
+        over.iter().for_each(|(_, (words, _))| text.push_str(&format!("No longer: {words}\n")));
+        gone.iter().for_each(|branch| text.push_str(&format!("Gone: {branch}\n")));
+        back.iter().for_each(|branch| text.push_str(&format!("There again: {branch}\n")));
+        let value = |collision: &(&[String; 2], &(String, BTreeSet<String>))| {
+            let ([a, b], (_, paths)) = collision;
+            json!({ "a": a, "b": b, "paths": paths })
+        };
+        let [new, over] = [new, over].map(|found| found.iter().map(value).collect::<Vec<_>>());
+        let changes = json!({ "new": new, "over": over, "gone": gone, "back": back });
+        (!text.is_empty()).then_some((text, changes))
+    }
+}
+
+/// Looks again and again until interrupted: shows everything at first, and then what is not as it was the last time.
+/// That a branch is gone which was named is an error at first, and then news.
+fn watch(
+    context: &Context,
+    target: &Branch,
+    look: impl Fn(&Context) -> Result<(Sweep, bool), CliError>,
+) -> Result<Reply, CliError> {
+    let mut last: Option<Seen> = None;
     loop {
         let now = Context { session: context.session.reopen()?, talk: context.talk };
-        match look(&now, target, named) {
-            Ok((reply, news)) if news != last => {
-                if !now.talk.show(&reply)? {
-                    return Ok(Reply::new(Value::Null, ""));
+        match look(&now) {
+            Ok((sweep, current)) => {
+                let seen = Seen::of(&sweep, target);
+                let (nothing, mut data) = (json!({}), data(&sweep, target, current));
+                let told = match &last {
+                    None => {
+                        all_there(&sweep)?;
+                        Some((text(&sweep, target), nothing))
+                    }
+                    Some(last) => seen.news(last).map(|(text, changes)| (text, json!({ "changes": changes }))),
+                };
+                if let Some((text, changes)) = told {
+                    view::merge(&mut data, changes);
+                    if !now.talk.show(&reply(data, &text, &sweep))? {
+                        return Ok(Reply::new(Value::Null, ""));
+                    }
                 }
-                last = news;
+                last = Some(seen);
             }
-            Ok(_) => {}
             Err(error) if error.may_pass() => now.talk.say(error.to_text().trim_end()),
             Err(error) => return Err(error),
         }

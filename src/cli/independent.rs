@@ -32,7 +32,8 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
     if question.tasks.iter().filter(|task| task.claim.is_some()).count() > 1 {
         // Only where two have begun there may be branches to compare.
         let among = |id: &TaskId| question.tasks.iter().any(|task| task.id == *id);
-        let (seen, _) = sweep(context, &target, &[], |open| open.task.as_ref().is_some_and(|(id, _)| among(id)))?;
+        let (seen, _) =
+            sweep(context, &target, &[], false, |open| open.task.as_ref().is_some_and(|(id, _)| among(id)))?;
         question.conflicts = conflicts(&seen);
     }
     Ok(reply(&question, &question.answer(), current))

@@ -99,6 +99,18 @@ pub trait Radar {
     /// Where branches and the saved work of claims are: at the truth, whose commits are brought here, if that is to be
     /// asked; or else as it was last seen.
     fn look(&self, branches: &[Branch], claims: &[(TaskId, Fence)], ask: bool) -> Result<Sighted, Fault>;
+    /// All branches where the code is, and their heads: as the truth has them, if that is to be asked; or else as an
+    /// ordinary fetch has brought them.
+    fn branches(&self, ask: bool) -> Result<Vec<(Branch, ObjectId)>, Fault>;
+    /// Those of `branches` that hold what `base` has not, the newest first, and how many more there may be. What is not
+    /// here yet counts for newest, and is brought here if the truth may be asked; so many branches at most.
+    fn not_in(
+        &self,
+        base: &ObjectId,
+        branches: Vec<(Branch, ObjectId)>,
+        count_max: usize,
+        ask: bool,
+    ) -> Result<(Vec<(Branch, ObjectId)>, usize), Fault>;
     /// Whether a commit is here.
     fn has(&self, commit: &ObjectId) -> bool;
     /// What comes of merging the second commit of each pair into the first, by git's own merge, under the attributes of

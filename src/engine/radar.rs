@@ -1,10 +1,11 @@
 //! The conflict radar: which work that is under way would collide with which other, and with the target.
 //!
-//! Work under way is what the board knows of, claims that are alive and open cars, and what is named. Guarantees: the
-//! order is that of the queue, cars of the train first, then claims in the order in which they were granted, then what
-//! is named and in neither; of a pair the first is the one that the other is merged into. Of a line of work that was
-//! seen in several states the newest counts, and where none goes on from all others, each that no other goes on from.
-//! Nothing is written.
+//! Work under way is what the board knows of, claims that are alive and open cars, and what is named or, where nothing
+//! is, every branch that holds what the target has not. Guarantees: the order is that of the queue, cars of the train
+//! first, then claims in the order in which they were granted, then what is in neither, as it was named or the newest
+//! first; of a pair the first is the one that the other is merged into. Of a line of work that was seen in several
+//! states the newest counts, and where none goes on from all others, each that no other goes on from. Nothing is
+//! written.
 
 use std::collections::BTreeSet;
 
@@ -12,7 +13,7 @@ use super::error::EngineError;
 use super::ports::{Clash, Code, Radar, Sighted};
 use crate::domain::board::Board;
 use crate::domain::planner::in_order;
-use crate::domain::{Branch, CarId, Fence, Grant, Holder, ObjectId, Seconds, TaskId, Timestamp};
+use crate::domain::{Branch, CarId, CarState, Fence, Grant, Holder, ObjectId, Seconds, TaskId, Timestamp};
 
 /// The most lines of work that are looked at together.
 const WORK_MAX: usize = 500;
@@ -75,6 +76,10 @@ pub struct Sweep {
     pub work: Vec<Work>,
     /// Work of which there is no commit yet where this clone could see it.
     pub unseen: Vec<Open>,
+    /// Branches that were named and are neither here nor where the code is.
+    pub missing: Vec<Branch>,
+    /// How many branches were not looked at for there being too many, all of them older.
+    pub left_out: usize,
     /// Pairs of [`Sweep::work`], by place, that would collide, and where.
     pub pairs: Vec<(usize, usize, Clash)>,
     /// Those that would collide with the target, and where.
@@ -124,6 +129,36 @@ pub fn open_work<B: Board>(
     Ok(open)
 }
 
+/// Whether a branch with this head is nobody's open work: it waits in another train, has landed, or was of a task that
+/// is over. `task` is the one that it is named after.
+pub fn is_settled<B: Board>(
+    board: &B,
+    branch: &Branch,
+    head: &ObjectId,
+    task: Option<&TaskId>,
+) -> Result<bool, B::Fault> {
+    let trains = board.trains()?;
+    if trains.iter().any(|train| train.target == *branch) {
+        return Ok(true);
+    }
+    let mut was_submitted = false;
+    for train in &trains {
+        for id in [Some(CarId::from(branch)), task.map(CarId::from)].into_iter().flatten() {
+            let Some(car) = board.car(&train.target, &id)?.filter(|car| car.branch == *branch) else { continue };
+            // What was added after it had landed is new work.
+            if car.state.is_open() || (car.state != CarState::Ejected && car.commit == *head) {
+                return Ok(true);
+            }
+            was_submitted = true;
+        }
+    }
+    let task = task.filter(|_| !was_submitted);
+    Ok(match task {
+        Some(task) => board.task(task)?.is_some_and(|task| task.summary.state.is_closed()),
+        None => false,
+    })
+}
+
 /// Finds work and merges it.
 pub struct Lookout<'a, C, R> {
     /// The code.
@@ -136,13 +171,32 @@ pub struct Lookout<'a, C, R> {
     pub ask: bool,
 }
 
+/// What was found of work.
+struct Found {
+    base: ObjectId,
+    work: Vec<Work>,
+    unseen: Vec<Open>,
+    left_out: usize,
+}
+
+impl Found {
+    fn add(&mut self, open: &Open, states: Vec<(ObjectId, State)>) {
+        self.work.extend(states.into_iter().map(|(commit, state)| Work { open: open.clone(), commit, state }));
+    }
+}
+
 impl<C: Code, R: Radar> Lookout<'_, C, R> {
-    /// Merges every pair of `open` work and of the branches `named`, and each with the target. Where some are named,
-    /// only what has to do with these is of interest.
+    /// Merges every pair of `open` work, of the branches `named` and of those of `others` that hold what the target has
+    /// not, and each with the target. Where some are named, only what has to do with these is of interest.
     ///
     /// # Errors
-    /// Also where a branch that is named does not exist, or there is no target.
-    pub fn sweep(&self, open: Vec<Open>, named: &[Branch]) -> Result<Sweep, EngineError> {
+    /// Also where there is no target.
+    pub fn sweep(
+        &self,
+        open: Vec<Open>,
+        named: &[Branch],
+        others: Vec<(Branch, ObjectId)>,
+    ) -> Result<Sweep, EngineError> {
         let mut open = open;
         let unknown: BTreeSet<&Branch> =
             named.iter().filter(|name| !open.iter().any(|open| open.branch == **name)).collect();
@@ -151,19 +205,11 @@ impl<C: Code, R: Radar> Lookout<'_, C, R> {
         for branch in in_order_named.filter(|name| listed.insert(*name)) {
             open.push(Open { branch: branch.clone(), task: None, holder: None, car: None });
         }
-        let (base, work, unseen) = self.find(open)?;
-        if let Some(missing) = named.iter().find(|name| !work.iter().any(|work| work.open.branch == **name)) {
-            return Err(EngineError::Impossible {
-                what: format!("there is no branch {missing}, neither here nor where the code is"),
-                hint: "git branch --all".to_owned(),
-            });
-        }
-        if work.len() > WORK_MAX {
-            return Err(EngineError::Impossible {
-                what: format!("{} branches are under way, more than {WORK_MAX}", work.len()),
-                hint: "git scrum locks shows who is at which paths".to_owned(),
-            });
-        }
+        let mut others = others;
+        others.retain(|(branch, _)| branch != self.target && !open.iter().any(|open| open.branch == *branch));
+        let Found { base, work, unseen, left_out } = self.find(open, others)?;
+        let is_missing = |name: &&Branch| !work.iter().any(|work| work.open.branch == **name);
+        let missing: Vec<Branch> = named.iter().filter(is_missing).cloned().collect();
         let of_interest = |nth: usize| named.is_empty() || named.contains(&work[nth].open.branch);
         // One's own saved work is no other's.
         let same = |a: usize, b: usize| work[a].open == work[b].open || work[a].open.branch == work[b].open.branch;
@@ -183,6 +229,8 @@ impl<C: Code, R: Radar> Lookout<'_, C, R> {
             base,
             work,
             unseen,
+            missing,
+            left_out,
             pairs: in_pairs,
             with_target,
             count: asked.len(),
@@ -191,7 +239,7 @@ impl<C: Code, R: Radar> Lookout<'_, C, R> {
     }
 
     /// Finds the target and the commits of work that is open.
-    fn find(&self, open: Vec<Open>) -> Result<(ObjectId, Vec<Work>, Vec<Open>), EngineError> {
+    fn find(&self, open: Vec<Open>, others: Vec<(Branch, ObjectId)>) -> Result<Found, EngineError> {
         let mut branches: Vec<Branch> = open.iter().map(|open| open.branch.clone()).collect();
         branches.push(self.target.clone());
         let claims: Vec<(TaskId, Fence)> = open.iter().filter_map(|open| open.task.clone()).collect();
@@ -203,16 +251,37 @@ impl<C: Code, R: Radar> Lookout<'_, C, R> {
                 hint: "name another with --target".to_owned(),
             })?,
         };
-        let (mut work, mut unseen) = (Vec::new(), Vec::new());
+        let mut found = Found { base, work: Vec::new(), unseen: Vec::new(), left_out: 0 };
         for open in open {
             let newest = self.newest(self.states(&open, &seen)?)?;
             let lacks_car = open.car.as_ref().is_some_and(|(_, commit)| !self.radar.has(commit));
             if newest.is_empty() || lacks_car {
-                unseen.push(open.clone());
+                found.unseen.push(open.clone());
             }
-            work.extend(newest.into_iter().map(|(commit, state)| Work { open: open.clone(), commit, state }));
+            found.add(&open, newest);
         }
-        Ok((base, work, unseen))
+        if found.work.len() > WORK_MAX {
+            return Err(EngineError::Impossible {
+                what: format!("{} branches are under way, more than {WORK_MAX}", found.work.len()),
+                hint: "git scrum locks shows who is at which paths".to_owned(),
+            });
+        }
+        if others.is_empty() {
+            return Ok(found);
+        }
+        let count_max = WORK_MAX - found.work.len();
+        let (others, left_out) = self.radar.not_in(&found.base, others, count_max, self.ask)?;
+        found.left_out = left_out;
+        let branches: Vec<Branch> = others.iter().map(|(branch, _)| branch.clone()).collect();
+        // Their heads are known: what is asked for is what this clone has of the same names.
+        let local = self.radar.look(&branches, &[], false)?.local;
+        for (branch, head) in others {
+            let here = local.get(&branch).map(|head| (head.clone(), State::Here));
+            let states = [(head, State::Pushed)].into_iter().chain(here).collect();
+            let open = Open { branch, task: None, holder: None, car: None };
+            found.add(&open, self.newest(states)?);
+        }
+        Ok(found)
     }
 
     /// The states in which a line of work was seen.

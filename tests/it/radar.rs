@@ -10,7 +10,8 @@ use std::process::Stdio;
 
 use serde_json::{Value, json};
 
-use crate::scrum::{Answer, World, texts};
+use crate::scrum::{Answer, CONFIG, World, texts};
+use crate::support::RemoteKind;
 
 /// A clone with a board in which `task` is claimed and `path` is changed on its branch, which is pushed.
 fn worker(world: &World, task: &str, path: &str, content: &str) -> PathBuf {
@@ -170,6 +171,54 @@ fn a_branch_of_this_clone_does_not_hide_the_newer_one_of_the_remote_nor_the_othe
 }
 
 #[test]
+fn open_branches_that_nobody_has_claimed_or_submitted_are_looked_at() {
+    let config = format!("{CONFIG}[branches]\ntargets = [\"main\", \"stable\"]\nteam = \"team/{{team}}\"\n");
+    let world = World::with_config(RemoteKind::File, &config).expect("a file remote can always be had");
+    let here = world.clone_with_board("here");
+    // What somebody else lands on, what is tested, what has landed, and what is over.
+    for name in ["stable", "team/web", "scrum/train/main/1"] {
+        pushed(&world, &here, name, "readme", name);
+    }
+    world.sandbox.git(&here, &["push", "-q", "origin", "origin/main:refs/heads/old"]);
+    world.ok(&worker(&world, "over", "readme", "over\n"), &["done", "over"]);
+    assert_eq!(world.run(&here, &["conflicts"]).stdout, "Nothing collides: there is no work under way.\n");
+
+    pushed(&world, &here, "feat", "readme", "feat\n");
+    pushed(&world, &here, "rival", "readme", "rival\n");
+    let onlooker = world.clone("onlooker");
+    pushed(&world, &here, "late", "late", "late\n");
+    let data = no(&world.ask(&onlooker, &["conflicts"]));
+    let mut names = texts(&data["branches"], Some("branch"));
+    names.sort();
+    assert_eq!((names, colliding(&data).len()), (["feat", "late", "rival"].map(str::to_owned).to_vec(), 1));
+    assert_eq!((&data["pairs"][0]["of_a"]["holder"], &data["left_out"]), (&Value::Null, &json!(0)));
+    // What is not pushed yet counts, too.
+    world.sandbox.git(&onlooker, &["fetch", "-q", "origin"]);
+    world.sandbox.git(&onlooker, &["checkout", "-q", "late"]);
+    world.commit(&onlooker, "readme", "late\n");
+    assert_eq!(colliding(&no(&world.ask(&onlooker, &["conflicts"]))).len(), 3);
+    let shown = world.run(&onlooker, &["conflicts", "--under-way"]);
+    assert_eq!((shown.exit, shown.stdout.as_str()), (0, "Nothing collides: there is no work under way.\n"));
+    world.ask(&onlooker, &["conflicts", "feat", "--under-way"]).error(129);
+    // Those that are named are compared with each other, and with what is under way.
+    assert_eq!(world.ok(&here, &["conflicts", "feat", "late"])["pairs"], json!([]));
+
+    let many: Vec<String> = (0..499).map(|nth| format!("origin/late:refs/heads/copy-{nth}")).collect();
+    let push: Vec<&str> = ["push", "-q", "origin"].into_iter().chain(many.iter().map(String::as_str)).collect();
+    world.sandbox.git(&here, &push);
+    assert_eq!(world.ask(&here, &["conflicts"]).json()["data"]["left_out"], 2);
+    let shown = world.run(&here, &["conflicts"]).stdout;
+    assert!(
+        shown.ends_with("Left out: 2 branches, the oldest: git scrum conflicts BRANCH... looks at them\n"),
+        "{shown}"
+    );
+    // Offline it is what an ordinary fetch has brought.
+    fs::rename(world.remote().bare(), world.sandbox.path("away")).expect("it can be moved");
+    let offline = no(&world.ask(&onlooker, &["conflicts"]));
+    assert_eq!((&offline["current"], colliding(&offline).len()), (&json!(false), 3));
+}
+
+#[test]
 fn work_that_goes_on_after_it_was_submitted_is_seen() {
     let world = World::file();
     let first = worker(&world, "one", "one", "one\n");
@@ -207,7 +256,8 @@ fn alone(branches: &[(&str, &str, &str)]) -> (World, PathBuf) {
 #[test]
 fn branches_that_are_named_are_looked_at_wherever_they_come_from() {
     let (world, repo) = alone(&[("a", "readme", "a\n"), ("b", "readme", "b\n"), ("c", "c", "c\n")]);
-    assert_eq!(world.run(&repo, &["conflicts"]).stdout, "Nothing collides: there is no work under way.\n");
+    let nothing = "Nothing collides: there is no work under way.\n";
+    assert_eq!(world.run(&repo, &["conflicts", "--under-way"]).stdout, nothing);
     let pair = |a: &str, b: &str| (a.to_owned(), b.to_owned(), vec!["readme".to_owned()]);
     assert_eq!(colliding(&no(&world.ask(&repo, &["conflicts", "a", "b", "c", "a"]))), [pair("a", "b")]);
     assert_eq!(colliding(&no(&world.ask(&repo, &["conflicts", "b", "a"]))), [pair("b", "a")]);
@@ -353,7 +403,17 @@ fn a_watcher_is_told_of_every_change() {
     assert_eq!(next()["pairs"], json!([]));
     world.sandbox.git(&repo, &["checkout", "-q", "b"]);
     world.commit(&repo, "readme", "b\n");
-    assert_eq!(colliding(&next()).len(), 1);
+    let told = next();
+    let collision = json!([{ "a": "a", "b": "b", "paths": ["readme"] }]);
+    assert_eq!((colliding(&told).len(), &told["changes"]["new"]), (1, &collision));
+    // That a branch moves is no news where it collides as before; that it goes is, and no error.
+    world.commit(&repo, "more", "more\n");
+    std::thread::sleep(std::time::Duration::from_secs(3));
+    world.sandbox.git(&repo, &["checkout", "-q", "main"]);
+    world.sandbox.git(&repo, &["branch", "-q", "-D", "b"]);
+    let told = next();
+    let expected = json!({ "new": [], "over": collision, "gone": ["b"], "back": [] });
+    assert_eq!((&told["changes"], &told["pairs"]), (&expected, &json!([])));
     child.kill().expect("it runs");
     child.wait().expect("it was killed");
 }

@@ -28,7 +28,7 @@ use super::scratch::Scratch;
 use crate::domain::{Branch, Fence, ObjectId, TaskId};
 use crate::engine::ports::{Clash, Clashes, Radar, Sighted};
 use crate::git::{Git, GitError, failure};
-use crate::ledger::{Cache, Fault, Objects, Place, Refs, Truth, tracking_ref, transfer_fault};
+use crate::ledger::{Cache, Fault, Objects, Place, Refs, Truth, TruthRefs, tracking_ref, transfer_fault};
 use crate::record::names::{RefNames, branch_ref};
 
 /// So few pairs are merged without looking at their paths first: that takes as long.
@@ -89,6 +89,11 @@ impl GitRadar {
         let git = self.git.clone();
         *self.version.borrow_mut() = Some(std::thread::spawn(move || git.run(&["version"])));
         self
+    }
+
+    /// The refs where the code is.
+    fn code_refs(&self) -> TruthRefs {
+        TruthRefs::new(&self.place, self.git.clone(), self.code_truth.clone())
     }
 
     /// The refs that exist among `names`, at `truth`; their commits are brought here if the truth is asked.
@@ -215,6 +220,56 @@ impl Radar for GitRadar {
             sighted.saved.extend(found.remove(name).map(|commit| (*fence, commit)));
         }
         Ok(sighted)
+    }
+
+    fn branches(&self, ask: bool) -> Result<Vec<(Branch, ObjectId)>, Fault> {
+        let (listed, prefix) = match &self.code_truth {
+            Truth::Remote { name, .. } if !ask => {
+                let prefix = format!("refs/remotes/{name}/");
+                (self.refs.list(&prefix)?, prefix)
+            }
+            _ => (self.code_refs().list("refs/heads/")?, "refs/heads/".to_owned()),
+        };
+        let branch = |(name, id): (String, String)| Some((name.strip_prefix(&prefix)?.to_owned(), id));
+        let named = listed.into_iter().filter_map(branch).filter(|(name, _)| name != "HEAD");
+        let named = named.filter_map(|(name, id)| Some((Branch::parse(&name).ok()?, id)));
+        named.map(|(branch, id)| Ok((branch, super::parse(&id)?))).collect()
+    }
+
+    fn not_in(
+        &self,
+        base: &ObjectId,
+        branches: Vec<(Branch, ObjectId)>,
+        count_max: usize,
+        ask: bool,
+    ) -> Result<(Vec<(Branch, ObjectId)>, usize), Fault> {
+        let (mut here, mut unknown): (Vec<_>, Vec<_>) =
+            branches.into_iter().partition(|(_, head)| self.objects.has(head.as_str()));
+        let mut left_out = if ask { unknown.len().saturating_sub(count_max) } else { unknown.len() };
+        unknown.truncate(if ask { count_max } else { 0 });
+        if !unknown.is_empty() {
+            let named = unknown.iter().map(|(branch, head)| (branch_ref(branch), head.as_str().to_owned()));
+            self.code_refs().bring(&named.collect::<Vec<_>>())?;
+            // One that moved or went away this moment will be seen by the next look.
+            here.extend(unknown.into_iter().filter(|(_, head)| self.objects.has(head.as_str())));
+        }
+        let mut tips: BTreeMap<&str, Vec<&Branch>> = BTreeMap::new();
+        for (branch, head) in &here {
+            tips.entry(head.as_str()).or_default().push(branch);
+        }
+        let mut input = format!("^{base}\n");
+        tips.keys().for_each(|tip| input.extend([tip, "\n"]));
+        let listed = self.git.run_with(&["rev-list", "--stdin"], Some(input.as_bytes()));
+        let listed = listed.map_err(|error| Fault::io("looking which branches are open", error))?;
+        let mut open: Vec<(Branch, ObjectId)> = Vec::new();
+        for tip in listed.lines() {
+            let branches = tips.get(tip).into_iter().flatten().copied().cloned();
+            let id = super::parse(tip)?;
+            open.extend(branches.map(|branch| (branch, id.clone())));
+        }
+        left_out += open.len().saturating_sub(count_max);
+        open.truncate(count_max);
+        Ok((open, left_out))
     }
 
     fn has(&self, commit: &ObjectId) -> bool {
