@@ -127,7 +127,7 @@ impl Verb {
     /// Whether it goes by what the target settles for everybody: where work lands, from where and under which
     /// conditions. A pass reads that for itself, of whichever target it is for.
     fn needs_settings(&self) -> bool {
-        matches!(self, Verb::Submit(_) | Verb::Revert(_) | Verb::Promote(_) | Verb::Branches(_))
+        matches!(self, Verb::Submit(_) | Verb::Branches(_))
     }
 }
 

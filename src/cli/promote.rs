@@ -26,6 +26,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
     let all = named.is_empty();
     // What feeds what is up to the branch that all work goes to, as it is now.
     context.session.code.refresh(&[context.session.target()?])?;
+    context.session.settings_of_target()?;
     let sources = if all {
         let trains = context.board()?.read(true, |board| Ok(board.trains()?))?;
         trains.into_iter().map(|train| train.target).collect()

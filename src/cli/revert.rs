@@ -27,6 +27,7 @@ pub(super) fn run(args: &Args, context: &Context) -> Result<Reply, CliError> {
     let id: CarId = tasks::parse(&args.car)?;
     // Where work may land is up to the branch that all work goes to, as it is now.
     session.code.refresh(&[session.target()?])?;
+    session.settings_of_target()?;
     context.check_target(&target).map_err(|error| error.advising("see branches.targets in .scrum.toml"))?;
     let reverted = context.board()?.revert(&id, &target, &session.code)?;
     let (submitted, landed_as) = (&reverted.submitted, &reverted.landed_as);

@@ -170,7 +170,7 @@ impl TrainPolicy {
         batch: BatchPolicy::SINGLE,
         approvals: 0,
         tolerate: 0,
-        confirm: true,
+        confirm: false,
         breaker: 0,
         gather: (1, Seconds(0)),
         preempt: false,

@@ -104,7 +104,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         })
     }
 
-    /// Sets the branches of candidates, and removes those of cars that are gone. Gives whether nobody else did meanwhile.
+    /// Sets the branches of candidates, and removes those of cars that are gone. Gives whether nobody else did
+    /// meanwhile.
     fn offer(&self, branches: &[Branch], runs: &[Run], cars: &[Car]) -> Result<bool, EngineError> {
         let offered = self.code.listed(&self.candidates(), true)?;
         let mut updates = self.of_gone_cars(&offered, cars);

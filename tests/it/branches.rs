@@ -121,14 +121,15 @@ fn what_is_still_wanted_on_another_target_stays() {
     push(&world, &clone, "two");
     world.ok(&clone, &["submit", "--branch", "two"]);
     world.ok(&clone, &["merge-train", "eject", "two"]);
+    let in_secs = |secs: u64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs();
+        git_scrum::domain::Timestamp::from_secs(now + secs).to_string()
+    };
     for name in ["one", "two"] {
-        world.ok(&clone, &["submit", "--branch", name, "--target", "dev"]);
+        world.ask_at(&clone, &in_secs(30), &["submit", "--branch", name, "--target", "dev"]).data();
     }
     world.ok(&clone, &["merge-train", "--target", "dev"]);
-    let later = git_scrum::domain::Timestamp::from_secs(
-        std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970").as_secs() + 60,
-    );
-    world.ask_at(&clone, &later.to_string(), &["submit", "--branch", "one"]).data();
+    world.ask_at(&clone, &in_secs(60), &["submit", "--branch", "one"]).data();
     world.ok(&clone, &["merge-train", "eject", "one"]);
     let swept = world.ok(&clone, &["branches", "--sweep"]);
     let told = swept["branches"].as_array().expect("a list").iter();

@@ -347,7 +347,9 @@ fn candidates_that_no_run_needs_are_removed() {
     assert_eq!(the(&doctor(&world, &clone, &["--repair"], 0), "candidates")["severity"], "ok", "a run needs it");
     world.ok(&clone, &["verdict", "pass", "--commit", &commit]);
     world.ok(&clone, &["merge-train"]);
+    // A killed pass of another clone has left it.
     let name = "refs/heads/scrum/train/main/1";
+    world.sandbox.git(world.remote().bare(), &["update-ref", name, &commit]);
     assert_eq!(the(&doctor(&world, &clone, &[], 1), "candidate")["ref"], name);
     world.remote_ref(name);
     assert_eq!(the(&doctor(&world, &clone, &["--repair"], 0), "candidate")["repaired"], true);

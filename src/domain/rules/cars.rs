@@ -54,7 +54,7 @@ pub(super) fn submit<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation) 
     let position = train.next_position;
     train.next_position += 1;
     // Who approved of this very commit need not do so again, unless it is they who submit it now.
-    let still_counts = |approval: &Approval| approval.commit == *commit && approval.by != operation.by;
+    let still_counts = |approval: &Approval| approval.commit == *commit && !approval.by.is_same_person(&operation.by);
     let approvals = known.into_iter().flat_map(|car| car.approvals).filter(still_counts).collect();
     leave_batch(&mut train, id);
     draft.put_train(train);

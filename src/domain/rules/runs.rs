@@ -1,7 +1,7 @@
 //! Runs of tests, what they say, and which cars are tested together.
 //!
-//! Guarantees: a candidate is tested once at a time, and a tree that is known is not tested again; what comes late, twice
-//! or unasked changes nothing. Must not decide what is tested, nor what lands.
+//! Guarantees: a candidate is tested once at a time, and a tree that is known is not tested again; what comes late,
+//! twice or unasked changes nothing. Must not decide what is tested, nor what lands.
 
 use std::collections::BTreeSet;
 
@@ -108,7 +108,12 @@ pub(super) fn verdict<B: Board>(draft: &mut Draft<'_, B>, operation: &Operation)
         unreachable!("BUG: only a verdict is decided here")
     };
     let mut train = known_train(draft, target)?;
-    let waited_for = train.runs.iter().any(|run| run.commit == record.commit);
+    let mut waited_for = false;
+    for run in train.runs.iter().filter(|run| run.commit == record.commit) {
+        for id in run.tested() {
+            waited_for |= draft.car(target, id)?.is_some_and(|car| car.state.is_open());
+        }
+    }
     let known = draft.verdict(&record.tree)?.filter(|known| known.check == record.check && known.is_kept(*kept_since));
     // One car alone is tested once more for what it was found to be with others.
     let known = known.filter(|known| !known.failed_with_more_than(cars.len()));

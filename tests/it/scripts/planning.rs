@@ -47,10 +47,10 @@ impl World {
         });
         for tree in trees.collect::<Vec<_>>() {
             let Ok(known) = self.board.verdict(&tree);
-            if let Some(known) = known {
-                if !seen.verdicts.contains_key(&tree) {
-                    seen.note(&tree, &known);
-                }
+            if let Some(known) = known
+                && !seen.verdicts.contains_key(&tree)
+            {
+                seen.note(&tree, &known);
             }
         }
         let planned = plan(&train.unwrap_or_else(|| Train::new(target)), &cars, &seen, &policy);
