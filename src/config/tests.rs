@@ -71,7 +71,7 @@ fn numbers_out_of_their_range_are_refused_with_the_range() {
     read("[train]\ntolerate = 4\nwindow_step = 0\nwindow_divisor = 100\n").expect("good settings");
     for (text, says) in [
         ("[train]\ntolerate = 99\n", "train.tolerate: 99 is not within 0 to 4"),
-        ("[trains.main]\ntolerate = 5\n", "train.tolerate: 5 is not within 0 to 4"),
+        ("[trains.main]\ntolerate = 5\n", "trains for main: train.tolerate: 5 is not within 0 to 4"),
         ("[train]\nwindow_step = 101\n", "train.window_step: 101 is not within 0 to 100"),
         ("[train]\nwindow_divisor = 0\n", "train.window_divisor: 0 is not within 1 to 100"),
     ] {
