@@ -126,6 +126,19 @@ fn a_new_commit_of_one_lands_with_the_others_all_the_same() {
 }
 
 #[test]
+fn who_lands_together_waits_for_nobody_who_waits_for_them() {
+    let yard = Yard::new("");
+    submit_together(&yard, "A B");
+    yard.push("C", "C", "C");
+    yard.world.ok(&yard.clone, &["submit", "--branch", "C", "--after", "A"]);
+    let error = yard.world.ask(&yard.clone, &["submit", "--branch", "B", "--after", "C"]).error(129);
+    assert!(error.to_string().contains("cars must not wait for each other"), "{error}");
+    // Among themselves they may.
+    yard.world.ok(&yard.clone, &["submit", "--branch", "B", "--after", "A"]);
+    yard.world.ok(&yard.clone, &["submit", "--together", "--branch", "A", "--branch", "B"]);
+}
+
+#[test]
 fn a_new_commit_keeps_what_was_wished_for_the_car() {
     let mut yard = Yard::new("");
     yard.submit("A");

@@ -209,17 +209,16 @@ fn check_after<B: Board>(
         let what = "cars that must land first";
         return Err(Stop::Refused(Refusal::TooLarge { what, size: after.len(), size_max: AFTER_MAX }));
     }
-    let open_car = |id: &CarId| Ok::<_, Stop<B::Fault>>(draft.car(target, id)?.filter(|car| car.state.is_open()));
-    let others: Vec<&CarId> = together.iter().filter(|other| *other != id).collect();
+    // Those that land as one may go after each other.
+    let is_one_of_them = |other: &CarId| other == id || together.contains(other);
     let mut open: Vec<CarId> = after.to_vec();
-    for other in &others {
-        open.extend(open_car(other)?.map_or(Vec::new(), |car| car.after));
+    for other in together.iter().filter(|other| *other != id) {
+        let car = draft.car(target, other)?.filter(|car| car.state.is_open());
+        open.extend(car.into_iter().flat_map(|car| car.after).filter(|first| !is_one_of_them(first)));
     }
-    // Those of a group may go after each other: they land as one.
-    open.retain(|first| !others.contains(&first) || after.contains(first));
     let mut looked_at = BTreeSet::new();
     while let Some(next) = open.pop() {
-        if next == *id {
+        if next == *id || (is_one_of_them(&next) && !after.contains(&next)) {
             return Err(Stop::Refused(Refusal::BadText { what: "order", rule: "cars must not wait for each other" }));
         }
         match draft.car(target, &next)? {
