@@ -81,12 +81,7 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
             let mut found = Vec::new();
             for (branch, head) in branches.into_iter().filter(|(branch, _)| !targets.contains(branch)) {
                 let task = task_of(&branch);
-                let mut cars: Vec<Car> = Vec::new();
-                for target in &targets {
-                    for id in [Some(CarId::from(&branch)), task.as_ref().map(CarId::from)].into_iter().flatten() {
-                        cars.extend(board.car(target, &id)?.filter(|found| found.branch == branch));
-                    }
-                }
+                let cars = cars_of(board, &targets, &branch, task.as_ref())?;
                 // What was asked for last counts, also where it came to nothing: a branch that is on one target may be
                 // needed to get to another.
                 let car = cars
@@ -133,6 +128,23 @@ impl<S: Store, H: Host, J: Journal> Engine<'_, S, H, J> {
         }
         Ok(known)
     }
+}
+
+/// The cars that a branch is or was on the way to `targets` as, under its own name or that of the `task` it is named
+/// after.
+pub(super) fn cars_of<B: Board>(
+    board: &B,
+    targets: &[Branch],
+    branch: &Branch,
+    task: Option<&TaskId>,
+) -> Result<Vec<Car>, B::Fault> {
+    let mut cars = Vec::new();
+    for target in targets {
+        for id in [Some(CarId::from(branch)), task.map(CarId::from)].into_iter().flatten() {
+            cars.extend(board.car(target, &id)?.filter(|found| found.branch == *branch));
+        }
+    }
+    Ok(cars)
 }
 
 /// Whether the target of a car that landed has now what landed there.

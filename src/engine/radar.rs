@@ -9,11 +9,12 @@
 
 use std::collections::BTreeSet;
 
+use super::branches::cars_of;
 use super::error::EngineError;
 use super::ports::{Clash, Code, Radar, Sighted};
 use crate::domain::board::Board;
 use crate::domain::planner::in_order;
-use crate::domain::{Branch, CarId, CarState, Fence, Grant, Holder, ObjectId, Seconds, TaskId, Timestamp};
+use crate::domain::{Branch, Car, CarId, CarState, Fence, Grant, Holder, ObjectId, Seconds, TaskId, Timestamp};
 
 /// The most lines of work that are looked at together.
 const WORK_MAX: usize = 500;
@@ -137,23 +138,17 @@ pub fn is_settled<B: Board>(
     head: &ObjectId,
     task: Option<&TaskId>,
 ) -> Result<bool, B::Fault> {
-    let trains = board.trains()?;
-    if trains.iter().any(|train| train.target == *branch) {
+    let targets: Vec<Branch> = board.trains()?.into_iter().map(|train| train.target).collect();
+    if targets.contains(branch) {
         return Ok(true);
     }
-    let mut was_submitted = false;
-    for train in &trains {
-        for id in [Some(CarId::from(branch)), task.map(CarId::from)].into_iter().flatten() {
-            let Some(car) = board.car(&train.target, &id)?.filter(|car| car.branch == *branch) else { continue };
-            // What was added after it had landed is new work.
-            if car.state.is_open() || (car.state != CarState::Ejected && car.commit == *head) {
-                return Ok(true);
-            }
-            was_submitted = true;
-        }
+    let cars = cars_of(board, &targets, branch, task)?;
+    // What was added after it had landed is new work.
+    let settles = |car: &Car| car.state.is_open() || (car.state != CarState::Ejected && car.commit == *head);
+    if cars.iter().any(settles) {
+        return Ok(true);
     }
-    let task = task.filter(|_| !was_submitted);
-    Ok(match task {
+    Ok(match task.filter(|_| cars.is_empty()) {
         Some(task) => board.task(task)?.is_some_and(|task| task.summary.state.is_closed()),
         None => false,
     })
