@@ -519,7 +519,6 @@ impl Session {
         let read_from = self.seen_head(target)?.and_then(|head| ObjectId::parse(&head).ok());
         let settings = self.settings_of(target)?;
         Ok(PassSettings {
-            read_from: read_from.map(|head| (head, config::FILE_NAME)),
             target: target.clone(),
             forbidden: self.why_not_land_on(target)?,
             policy: settings.train.policy(),
@@ -531,6 +530,7 @@ impl Session {
             rework_lease: settings.train.rework,
             retries_max: settings.tasks.retries_max,
             candidate_ref,
+            read_from,
             file: SettingsFile { path: config::FILE_NAME, bytes_max: config::FILE_BYTES_MAX, wrong: why_unreadable },
         })
     }

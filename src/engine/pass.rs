@@ -56,10 +56,10 @@ pub struct PassSettings {
     pub retries_max: u32,
     /// Where candidates are offered to a CI system outside, by a car's position.
     pub candidate_ref: fn(&Branch, u64) -> String,
-    /// The commit of the target that all this was read from, and in which of its files, if it was.
-    pub read_from: Option<(ObjectId, &'static str)>,
     /// The file of the target that all this is read from.
     pub file: SettingsFile,
+    /// The commit of the target that it was read at, if it was.
+    pub read_from: Option<ObjectId>,
 }
 
 /// A check that candidates are put to.
@@ -327,11 +327,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
 
     /// Whether the target, at `base`, may configure its train otherwise than it did where the settings were read.
     fn is_outdated(&self, base: &ObjectId) -> Result<bool, EngineError> {
-        let Some((commit, file)) = self.settings.read_from.as_ref().filter(|(commit, _)| commit != base) else {
+        let Some(commit) = self.settings.read_from.as_ref().filter(|commit| *commit != base) else {
             return Ok(false);
         };
         let differs = self.code.differences(commit, base)?;
-        Ok(differs.is_none_or(|paths| paths.iter().any(|path| path == file)))
+        Ok(differs.is_none_or(|paths| paths.iter().any(|path| path == self.settings.file.path)))
     }
 
     /// Finishes or abandons a landing that an earlier pass had announced, and does nothing else. Gives what was done.
@@ -391,13 +391,16 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         }
         let doubts = self.observe_affected(&ahead, &mut seen, run)?;
         seen.clashes = self.clashes(train, cars, &seen)?;
+        let required = self.settings.required();
         self.engine.read(false, |board| {
             for car in cars {
                 if is_stale(board, car)? {
                     seen.stale.insert(car.id.clone());
                 }
             }
-            for run in &train.runs {
+            // Only of several checks some may have said something while the run goes on.
+            let runs = train.runs.iter().filter(|_| !required.is_empty());
+            for run in runs {
                 let known = self.known(board.verdict(&run.tree)?);
                 if let Some(timeout) = self.settings.timeout(known.as_ref()) {
                     seen.timeouts.insert(run.commit.clone(), timeout);

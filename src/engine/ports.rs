@@ -22,7 +22,8 @@ pub trait Code {
     /// The head of a branch, as the truth had it when last asked.
     fn head(&self, branch: &Branch) -> Result<Option<ObjectId>, Fault>;
     /// The branches whose full names begin with `prefix`, which ends with a slash, and their heads: at the truth if
-    /// that is to be asked, or else as this clone last set or saw them.
+    /// that is to be asked, or else as this clone last set or saw them. What it saw and is not there any more is
+    /// forgotten then.
     fn listed(&self, prefix: &str, ask: bool) -> Result<BTreeMap<String, ObjectId>, Fault>;
     /// The head of a branch in this clone.
     fn local_head(&self, branch: &Branch) -> Result<Option<ObjectId>, Fault>;

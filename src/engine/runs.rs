@@ -130,11 +130,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         }
         for updates in [again, updates].into_iter().filter(|updates| !updates.is_empty()) {
             match self.code.publish(&updates)? {
-                Published::Applied => self.code.applied(&updates)?,
+                Published::Applied => {}
                 Published::Lost { ref_name } => {
                     // Where a branch is in the way, every attempt is told that somebody was faster.
                     return match self.code.listed(&self.candidates(), true)? == offered {
-                        true => Err(in_the_way(ref_name)),
+                        true => Err(self.cannot_be_set(branches, ref_name)?),
                         false => Ok(false),
                     };
                 }
@@ -142,6 +142,16 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             }
         }
         Ok(true)
+    }
+
+    /// The error that a branch of these cannot be set and nobody has set it.
+    fn cannot_be_set(&self, branches: &[Branch], ref_name: String) -> Result<EngineError, EngineError> {
+        let branch = branches.iter().find(|branch| branch_ref(branch) == ref_name);
+        let other = branch.map(|branch| self.code.in_the_way(branch)).transpose()?.flatten();
+        Ok(EngineError::Impossible {
+            what: format!("{ref_name} cannot be set, and nobody else has set it: another branch is in the way"),
+            hint: format!("look for a branch called {}, and rename it", other.as_deref().unwrap_or(&ref_name)),
+        })
     }
 
     /// Where the names of all branches of candidates begin.
@@ -171,15 +181,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         if own.is_empty() && !account.done.iter().any(goes) {
             return Ok(());
         }
-        let offered = self.code.listed(&self.candidates(), true)?;
-        let gone = self.of_gone_cars(&offered, cars);
+        let gone = self.of_gone_cars(&self.code.listed(&self.candidates(), true)?, cars);
         if !gone.is_empty() {
             // They are in nobody's way: where it does not work now, the next pass tries again.
             self.code.publish(&gone)?;
         }
-        // Those that others have removed.
-        let others = own.into_iter().filter(|update| !offered.contains_key(&update.name)).collect::<Vec<_>>();
-        self.code.applied(&[gone, others].concat())?;
         Ok(())
     }
 
@@ -274,17 +280,6 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             }
         }
         Ok(verdict)
-    }
-}
-
-/// The error that `ref_name` cannot be set and nobody has set it.
-fn in_the_way(ref_name: String) -> EngineError {
-    let parents =
-        ref_name.match_indices('/').map(|(at, _)| &ref_name[..at]).filter(|name| name.len() > "refs/heads".len());
-    let parents: Vec<&str> = parents.map(|name| name.trim_start_matches("refs/heads/")).collect();
-    EngineError::Impossible {
-        what: format!("{ref_name} cannot be set, and nobody else has set it: another branch is in the way"),
-        hint: format!("look for a branch called {}, and rename it", parents.join(" or ")),
     }
 }
 

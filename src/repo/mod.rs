@@ -138,10 +138,24 @@ impl Code for GitCode {
     }
 
     fn listed(&self, prefix: &str, ask: bool) -> Result<BTreeMap<String, ObjectId>, Fault> {
-        let seen = if ask { prefix.to_owned() } else { tracking_ref(&self.truth, prefix) };
-        let listed = if ask { self.at_truth.list(prefix)? } else { self.refs.list(&seen)? };
-        let named = |(name, id): (String, String)| Ok((name.replacen(&seen, prefix, 1), parse(&id)?));
-        listed.into_iter().map(named).collect()
+        let tracked = tracking_ref(&self.truth, prefix);
+        let seen = self.refs.list(&tracked)?;
+        let named = |(name, id): (String, String)| Ok((name.replacen(&tracked, prefix, 1), parse(&id)?));
+        if !ask {
+            return seen.into_iter().map(named).collect();
+        }
+        let there: BTreeMap<String, ObjectId> = self
+            .at_truth
+            .list(prefix)?
+            .into_iter()
+            .map(|(name, id)| Ok((name, parse(&id)?)))
+            .collect::<Result<_, _>>()?;
+        let is_gone = |name: &String| !there.contains_key(&name.replacen(&tracked, prefix, 1));
+        let gone: Vec<String> = seen.into_iter().map(|(name, _)| name).filter(is_gone).collect();
+        if !gone.is_empty() {
+            self.cache.forget_all(&gone)?;
+        }
+        Ok(there)
     }
 
     fn local_head(&self, branch: &Branch) -> Result<Option<ObjectId>, Fault> {

@@ -319,6 +319,9 @@ fn branches_of_candidates_go_with_their_cars() {
     yard.say("fail", "A B");
     assert_eq!(yard.hear("pass", "A"), ["land A", "eject B"]);
     assert_eq!(refs(&yard), "");
+    let clone = &yard.clone;
+    let tracked = ["for-each-ref", "--format=%(refname)", "refs/scrum/remotes/origin/heads/scrum"];
+    assert_eq!(yard.world.sandbox.git(clone, &tracked), "", "nothing makes the next pass look for them again");
 }
 
 #[test]

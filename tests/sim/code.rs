@@ -37,6 +37,8 @@ impl Code for SimCode<'_> {
 
     fn listed(&self, prefix: &str, ask: bool) -> Result<BTreeMap<String, ObjectId>, Fault> {
         let all = if ask { self.0.list_refs(prefix)? } else { self.0.machine.tracking.borrow().clone() };
+        let is_there = |name: &String| !name.starts_with(prefix) || all.contains_key(name);
+        self.0.machine.tracking.borrow_mut().retain(|name, _| is_there(name));
         let under = all.into_iter().filter(|(name, _)| name.starts_with(prefix));
         Ok(under.map(|(name, id)| (name, ObjectId::parse(&id).expect("an object id"))).collect())
     }
