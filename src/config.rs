@@ -348,7 +348,7 @@ impl Default for TrainSettings {
             slots: 0,
             preempt: false,
             tolerate: 0,
-            confirm: false,
+            confirm: true,
             verdicts_kept: Seconds(30 * 24 * 3600),
             breaker: 0,
             approvals: 0,

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
 use super::{analysis, guard};
-use crate::domain::ObjectId;
+use crate::domain::{Branch, ObjectId};
 use crate::engine::ports::{Analyser, Change, CheckResult, Checks};
 use crate::failpoint;
 use crate::git::process::{self, Bounds, Keep, Output};
@@ -129,6 +129,12 @@ impl ScratchChecks {
         }
     }
 
+    /// The file that says which commit a process of this clone tests for the train of `target`: locked as long as it
+    /// does.
+    fn test_of(&self, target: &Branch) -> PathBuf {
+        self.state_dir.join("tests").join(target.as_str().replace('/', "%"))
+    }
+
     fn check_out(&self, commit: &ObjectId, path: &Path) -> Result<(), Fault> {
         let path = path.to_string_lossy();
         let args = ["-c", "core.hooksPath=/dev/null", "worktree", "add", "--quiet", "--detach", "--force", &path];
@@ -147,6 +153,37 @@ impl ScratchChecks {
 }
 
 impl Checks for ScratchChecks {
+    type Test = Option<File>;
+
+    fn begin(&self, target: &Branch, commit: &ObjectId) -> Result<Option<File>, Fault> {
+        let path = self.test_of(target);
+        let write = || {
+            fs::create_dir_all(path.parent().unwrap_or(&path))?;
+            failpoint::reach("noting a test");
+            let mut file = File::options().create(true).truncate(false).write(true).open(&path)?;
+            // Another process of this clone is at it: should that be killed, this is not known of this one.
+            if flock(&file, FlockOperation::NonBlockingLockExclusive).is_err() {
+                return Ok(None);
+            }
+            file.set_len(0)?;
+            file.write_all(commit.as_str().as_bytes())?;
+            Ok(Some(file))
+        };
+        write().map_err(|error: io::Error| Fault::io(format!("cannot write {}", path.display()), error))
+    }
+
+    fn end(&self, test: Option<File>) {
+        // Were it still there, somebody else's test of the same commit might be taken for a test that was left here.
+        let _ = test.map(|file| file.set_len(0));
+    }
+
+    fn was_left(&self, target: &Branch, commit: &ObjectId) -> bool {
+        let Ok(mut file) = File::open(self.test_of(target)) else { return false };
+        let mut noted = String::new();
+        let is_free = flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
+        is_free && file.read_to_string(&mut noted).is_ok() && noted == commit.as_str()
+    }
+
     fn run(&self, commit: &ObjectId, argv: &[String], timeout: Duration) -> Result<CheckResult, Fault> {
         let Some(program) = argv.first() else {
             return Err(Fault::Environment { what: "the check is empty".to_owned() });

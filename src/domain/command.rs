@@ -354,6 +354,9 @@ pub enum Command {
         start: Vec<Run>,
         /// The candidates of tests that are wanted no more.
         cancel: Vec<ObjectId>,
+        /// Tests that nobody carries on: given up only as long as they are recorded just so.
+        #[serde(default, with = "super::run_list", skip_serializing_if = "Vec::is_empty")]
+        lost: Vec<Run>,
         /// Which cars are tested together from now on; absent: nothing is changed about that.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         batches: Option<Vec<Batch>>,

@@ -47,10 +47,12 @@ pub struct Observation {
     pub candidates: BTreeMap<Vec<CarId>, Candidate>,
     /// What is known of trees, of candidates and of batches, for the check that is configured now.
     pub verdicts: BTreeMap<ObjectId, Verdict>,
-    /// Of how many cars at once it was found out that such a tree fails, where it was of several.
-    pub failed_together: BTreeMap<ObjectId, u32>,
+    /// Of how many cars at once it was found out that such a tree fails, where it was of several, and when.
+    pub failed_together: BTreeMap<ObjectId, (u32, Timestamp)>,
     /// How long the verdict of a run is waited for, by its candidate, where that differs from what is configured.
     pub timeouts: BTreeMap<ObjectId, Seconds>,
+    /// The candidates of runs that nobody carries on: a machine that tests by itself has died, or takes too long.
+    pub lost: BTreeSet<ObjectId>,
     /// What each car affects; a car that is not here affects everything.
     pub affected: BTreeMap<CarId, Affected>,
     /// Trees of candidates, each with a tree that its cars were tested in: the two differ only where the cars affect
@@ -74,6 +76,7 @@ impl Observation {
             verdicts: BTreeMap::new(),
             failed_together: BTreeMap::new(),
             timeouts: BTreeMap::new(),
+            lost: BTreeSet::new(),
             affected: BTreeMap::new(),
             same_as: BTreeMap::new(),
             clashes: BTreeSet::new(),
@@ -85,7 +88,7 @@ impl Observation {
     pub fn note(&mut self, tree: &ObjectId, known: &VerdictRecord) {
         self.verdicts.insert(tree.clone(), known.verdict);
         if known.failed_with_more_than(1) {
-            self.failed_together.insert(tree.clone(), known.together);
+            self.failed_together.insert(tree.clone(), (known.together, known.at));
         }
     }
 }
@@ -170,7 +173,7 @@ impl TrainPolicy {
         batch: BatchPolicy::SINGLE,
         approvals: 0,
         tolerate: 0,
-        confirm: false,
+        confirm: true,
         breaker: 0,
         gather: (1, Seconds(0)),
         preempt: false,
@@ -486,7 +489,7 @@ pub fn in_order(cars: &[Car]) -> Vec<&Car> {
 
 /// What has to be tested together no more, in two, each of which is tested by itself; `None`: all of it lands together.
 pub fn halves(cars: &[Car], together: &[CarId]) -> Option<[Batch; 2]> {
-    let batch = Batch { cars: together.to_vec(), apart: true, tree: None };
+    let batch = Batch::untested(together.to_vec(), true);
     match batches::middle(&cars.iter().collect::<Vec<_>>(), &batch) {
         0 => None,
         middle => Some(batch.split(middle, true)),

@@ -95,23 +95,53 @@ pub struct Batch {
     /// the target has moved meanwhile.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tree: Option<ObjectId>,
+    /// Whether it is of the same batch as the one before it in the list, which failed: one of them all is to blame, or
+    /// more.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub same_failure: bool,
 }
 
 impl Batch {
+    /// Cars of which nothing is known.
+    pub fn untested(cars: Vec<CarId>, apart: bool) -> Batch {
+        Batch { cars, apart, tree: None, same_failure: false }
+    }
+
     /// In two, which keep the order: `first` has so many.
     pub fn split(&self, first: usize, apart: bool) -> [Batch; 2] {
         let (first, second) = self.cars.split_at(first);
-        [first, second].map(|cars| Batch { cars: cars.to_vec(), apart, tree: None })
+        let part = |cars: &[CarId], same_failure| Batch { same_failure, ..Batch::untested(cars.to_vec(), apart) };
+        [part(first, apart && self.same_failure), part(second, apart)]
     }
 
     /// Takes cars out of their batches, but those that `keep` says; what is empty then goes. What is known of a batch
     /// is not known of what is left of it: the car that failed may be the one that went.
     pub fn keep_cars(batches: &mut Vec<Batch>, keep: impl Fn(&CarId) -> bool) {
-        for batch in batches.iter_mut().filter(|batch| !batch.cars.iter().all(&keep)) {
-            batch.cars.retain(&keep);
-            batch.tree = None;
+        let mut first_is_gone = false;
+        for batch in batches.iter_mut() {
+            if !batch.cars.iter().all(&keep) {
+                batch.cars.retain(&keep);
+                batch.tree = None;
+            }
+            batch.same_failure &= !first_is_gone;
+            first_is_gone = batch.cars.is_empty() && !batch.same_failure;
         }
         batches.retain(|batch| !batch.cars.is_empty());
+    }
+
+    /// A car is to blame for what batches failed: nothing is held against the others of them any more. Those that
+    /// nobody has tested yet are tested together again.
+    pub fn blame(batches: &mut Vec<Batch>, car: &CarId) {
+        let Some(place) = batches.iter().position(|batch| batch.apart && batch.cars.contains(car)) else { return };
+        let first = batches[..=place].iter().rposition(|batch| !batch.same_failure).unwrap_or(0);
+        let after = batches[place + 1..].iter().position(|batch| !batch.same_failure);
+        let end = after.map_or(batches.len(), |count| place + 1 + count);
+        let (untested, mut tested): (Vec<Batch>, Vec<Batch>) =
+            batches[first..end].iter().cloned().partition(|batch| batch.tree.is_none() || batch.cars.contains(car));
+        let cars = untested.into_iter().flat_map(|batch| batch.cars).filter(|id| id != car).collect::<Vec<_>>();
+        tested.iter_mut().for_each(|batch| batch.same_failure = false);
+        let again = (!cars.is_empty()).then(|| Batch::untested(cars, true));
+        batches.splice(first..end, again.into_iter().chain(tested));
     }
 }
 
@@ -535,10 +565,36 @@ mod tests {
     fn what_is_left_of_a_batch_is_not_known_by_the_tree_of_the_whole() {
         let id = |name: &str| CarId::parse(name).expect("an id");
         let tree = |digit: &str| Some(ObjectId::parse(&digit.repeat(40)).expect("an object id"));
-        let batch = |cars: &[&str], tree| Batch { cars: cars.iter().map(|name| id(name)).collect(), apart: true, tree };
+        let cars = |cars: &[&str]| cars.iter().map(|name| id(name)).collect();
+        let batch = |names: &[&str], tree| Batch { tree, ..Batch::untested(cars(names), true) };
         let mut batches = vec![batch(&["a", "b"], tree("1")), batch(&["c"], tree("2")), batch(&["d"], tree("3"))];
         Batch::keep_cars(&mut batches, |car| *car != id("a") && *car != id("c"));
         assert_eq!(batches, [batch(&["b"], None), batch(&["d"], tree("3"))]);
+    }
+
+    #[test]
+    fn what_nobody_has_tested_is_put_together_again_when_one_is_to_blame() {
+        let id = |name: &str| CarId::parse(name).expect("an id");
+        let cars = |names: &str| names.split(' ').map(id).collect::<Vec<_>>();
+        let part = |names, same_failure| Batch { same_failure, ..Batch::untested(cars(names), true) };
+        let tree = ObjectId::parse(&"1".repeat(40)).ok();
+        let in_test = |names, same_failure| Batch { tree: tree.clone(), ..part(names, same_failure) };
+        let blamed = |mut batches: Vec<Batch>, car| {
+            Batch::blame(&mut batches, &id(car));
+            Batch::keep_cars(&mut batches, |other| *other != id(car));
+            batches
+        };
+        let other = [part("w", false), part("x y", true)];
+        let halved = [part("a b", false), part("c d", true)];
+        let [first, second] = halved[0].split(1, true);
+        let batches = [&other[..], &[first, second, halved[1].clone()], &other].concat();
+        assert_eq!(blamed(batches, "a"), [&other[..], &[part("b c d", false)], &other].concat());
+        let batches = vec![part("a", false), in_test("b c", true), part("d", true), part("e", true)];
+        assert_eq!(blamed(batches, "a"), [part("d e", false), in_test("b c", false)]);
+        let mut landed = vec![part("a", false), part("b", true), part("c", true), part("d", false)];
+        Batch::keep_cars(&mut landed, |car| *car != id("a"));
+        assert_eq!(landed, [part("b", false), part("c", true), part("d", false)]);
+        assert_eq!(blamed(landed, "d"), [part("b", false), part("c", true)]);
     }
 
     #[test]

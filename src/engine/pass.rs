@@ -398,6 +398,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
                     seen.stale.insert(car.id.clone());
                 }
             }
+            seen.lost = self.lost(train, seen.now);
             // Only of several checks some may have said something while the run goes on.
             let runs = train.runs.iter().filter(|_| !required.is_empty());
             for run in runs {
@@ -514,14 +515,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             }
         }
         let runs: Vec<&Action> = actions.iter().filter(changes_runs).collect();
-        if self.settings.policy.external {
+        if self.settings.policy.external || !runs.iter().any(|action| matches!(action, Action::StartRun { .. })) {
             return self.change_runs(&runs, batches, now, account);
         }
         // A check of the machine's own is waited for, and what it says may change everything.
-        match runs.into_iter().find(|action| matches!(action, Action::StartRun { .. })) {
-            Some(start) => self.check(start, batches, now, account).map(|()| Next::Again),
-            None => Ok(Next::Stop),
-        }
+        self.check(&runs, batches, now, account).map(|()| Next::Again)
     }
 
     /// Takes a car of the train out, and notes that.

@@ -182,8 +182,18 @@ pub struct Analyser {
 
 /// Runs checks, and what else a repository has to say by a program.
 pub trait Checks {
+    /// A test that this process has begun.
+    type Test;
+
     /// Runs `argv` in a scratch worktree of `commit`. The worktree is gone afterwards.
     fn run(&self, commit: &ObjectId, argv: &[String], timeout: Duration) -> Result<CheckResult, Fault>;
+    /// Notes in this clone that this process tests `commit` for the train of `target`, until [`Checks::end`]. A process
+    /// that ends without leaves the test.
+    fn begin(&self, target: &Branch, commit: &ObjectId) -> Result<Self::Test, Fault>;
+    /// Notes that it does so no more.
+    fn end(&self, test: Self::Test);
+    /// Whether a process of this clone left its test of `commit` for the train of `target`.
+    fn was_left(&self, target: &Branch, commit: &ObjectId) -> bool;
     /// What each of `changes` affects, as an analyser says in a scratch worktree of `trusted`; or why it says nothing
     /// that can be believed. It is asked once of each change; without `run`, what it was not asked stays unanswered.
     fn affected(

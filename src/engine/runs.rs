@@ -3,7 +3,7 @@
 //! Guarantees: a run that is recorded can be tested, and is asked for once, by whichever pass was first; what a test
 //! says belongs to the tree. Must not decide what is tested: the planner does.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use super::board::{Engine, How};
@@ -15,14 +15,19 @@ use crate::domain::board::Board;
 use crate::domain::planner::Action;
 use crate::domain::train::CheckVerdict;
 use crate::domain::{
-    Batch, Branch, Car, CarId, CheckName, Command, ObjectId, Outcome, Run, RunState, Seconds, Timestamp, Verdict,
-    VerdictRecord,
+    Batch, Branch, Car, CarId, CheckName, Command, ObjectId, Outcome, Run, RunState, Seconds, Timestamp, Train,
+    Verdict, VerdictRecord,
 };
 use crate::ledger::{Outcome as Published, RefUpdate, Store};
 use crate::record::names::branch_ref;
 
 /// How often the notes are tried again when another train moved them meanwhile.
 const NOTE_ATTEMPTS: usize = 5;
+
+/// A machine that tests for itself is waited for this many times as long as tests took of late, but as long as this at
+/// least, and no longer than its checks may take and this.
+const LATE: u64 = 4;
+const GRACE: Seconds = Seconds(60);
 
 /// What was said of a candidate.
 #[derive(Debug, Clone)]
@@ -47,37 +52,59 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         now: &Now<'_>,
         account: &mut Account<'_>,
     ) -> Result<Next, EngineError> {
-        let (mut start, mut cancel, mut branches) = (Vec::new(), Vec::new(), Vec::new());
-        for action in actions {
-            match action {
-                Action::StartRun { cars, ahead, commit, tree } => {
-                    let last = cars.last().and_then(|id| now.car(id));
-                    branches.push(self.candidate_branch(last.expect("BUG: a run without a car of the train"))?);
-                    start.push(Run {
-                        commit: commit.clone(),
-                        tree: tree.clone(),
-                        base: now.seen.base.clone(),
-                        cars: cars.clone(),
-                        ahead: u32::try_from(*ahead).unwrap_or(u32::MAX),
-                        state: RunState::Running,
-                        started_at: self.engine.host.now(),
-                        started_by: self.engine.who.clone(),
-                    });
-                }
-                Action::CancelRun { commit, .. } => cancel.push(commit.clone()),
-                _ => {}
-            }
-        }
-        if start.is_empty() && cancel.is_empty() {
+        if actions.is_empty() {
             return Ok(Next::Stop);
         }
+        let start = self.runs_of(actions, now);
         // First the branches, then the board: a run that is recorded can be tested, whatever happens in between.
+        let last =
+            |run: &Run| run.cars.last().and_then(|id| now.car(id)).expect("BUG: a run without a car of the train");
+        let branches = start.iter().map(|run| self.candidate_branch(last(run))).collect::<Result<Vec<_>, _>>()?;
         if !branches.is_empty() && !self.offer(&branches, &start, now.cars)? {
             return Ok(Next::Again);
         }
+        self.record_runs(start, actions, batches, now, account)?;
+        Ok(Next::Stop)
+    }
+
+    /// The runs that are to be started.
+    fn runs_of(&self, actions: &[&Action], now: &Now<'_>) -> Vec<Run> {
+        let run = |action: &&Action| match action {
+            Action::StartRun { cars, ahead, commit, tree } => Some(Run {
+                commit: commit.clone(),
+                tree: tree.clone(),
+                base: now.seen.base.clone(),
+                cars: cars.clone(),
+                ahead: u32::try_from(*ahead).unwrap_or(u32::MAX),
+                state: RunState::Running,
+                started_at: self.engine.host.now(),
+                started_by: self.engine.who.clone(),
+            }),
+            _ => None,
+        };
+        actions.iter().filter_map(run).collect()
+    }
+
+    /// Records that runs are started, and that others are wanted no more, as far as no other pass has done so. Gives
+    /// the candidates of those that are started.
+    fn record_runs(
+        &self,
+        start: Vec<Run>,
+        actions: &[&Action],
+        batches: Option<&[Batch]>,
+        now: &Now<'_>,
+        account: &mut Account<'_>,
+    ) -> Result<Vec<ObjectId>, EngineError> {
+        let cancelled = actions.iter().filter_map(|action| match action {
+            Action::CancelRun { commit, .. } => Some(commit.clone()),
+            _ => None,
+        });
+        let (lost, cancel): (Vec<ObjectId>, _) = cancelled.partition(|commit| now.seen.lost.contains(commit));
+        let lost = now.train.runs.iter().filter(|run| lost.contains(&run.commit)).cloned().collect();
         let batches = batches.filter(|batches| now.train.batches != *batches).map(<[Batch]>::to_vec);
         let (target, check) = (self.settings.target.clone(), Some(self.settings.check_name()));
-        let command = Command::ChangeRuns { target, start, cancel, batches, check, kept_since: self.kept_since() };
+        let kept_since = self.kept_since();
+        let command = Command::ChangeRuns { target, start, cancel, lost, batches, check, kept_since };
         let asked = self.engine.run(command, &How::default())?;
         let Outcome::Runs { started, cancelled } = asked.outcome else {
             unreachable!("BUG: a change of runs was asked for")
@@ -92,7 +119,22 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             account.tell(PassEvent::Doing((*action).clone()));
             account.done.push((*action).clone());
         }
-        Ok(Next::Stop)
+        Ok(started)
+    }
+
+    /// The runs of `train` that nobody carries on. Whoever tests for itself is waited for as long as it may well take:
+    /// it may have died. If not, what it says counts all the same.
+    pub(super) fn lost(&self, train: &Train, now: Timestamp) -> BTreeSet<ObjectId> {
+        if self.settings.policy.external {
+            return BTreeSet::new();
+        }
+        let Seconds(usual) = train.run_time.unwrap_or(Seconds(u64::MAX));
+        let at_most = self.settings.checks.iter().fold(GRACE.0, |sum, check| sum.saturating_add(check.timeout.0));
+        let wait = Seconds(usual.saturating_mul(LATE).max(GRACE.0).min(at_most));
+        let is_ours = |run: &Run| run.started_by == self.engine.who;
+        let was_left = |run: &Run| is_ours(run) && self.checks.was_left(&train.target, &run.commit);
+        let lost = train.runs.iter().filter(|run| now > run.started_at.plus(wait) || was_left(run));
+        lost.map(|run| run.commit.clone()).collect()
     }
 
     /// The branch on which the candidate that ends with `car` is offered.
@@ -189,22 +231,52 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         Ok(())
     }
 
-    /// Runs the configured check on a candidate and records what it said.
+    /// Runs the configured check on the first candidate that is to be tested, and records what it said: unless another
+    /// pass does so. What is wanted no more is given up.
     pub(super) fn check(
         &self,
-        start: &Action,
+        actions: &[&Action],
         batches: Option<&[Batch]>,
         now: &Now<'_>,
         account: &mut Account<'_>,
     ) -> Result<(), EngineError> {
-        let Action::StartRun { cars, ahead, commit, tree } = start else {
-            unreachable!("BUG: only a run is started here")
-        };
-        if let Some(batches) = batches.filter(|batches| now.train.batches != *batches) {
-            // Before the check: should it fail, it has to be known what it was a check of.
-            self.regroup(batches.to_vec())?;
+        let is_start = |action: &&&Action| matches!(action, Action::StartRun { .. });
+        let first = actions.iter().find(is_start).copied();
+        let of_others = actions.iter().filter(|action| !is_start(action)).copied();
+        let actions: Vec<&Action> = of_others.chain(first).collect();
+        let mut start = self.runs_of(&actions, now);
+        let run = start.pop().expect("BUG: a run is started here");
+        if self.settings.checks.is_empty() {
+            // That takes no time: nobody needs to know of it.
+            let start = first.expect("BUG: a run is started here");
+            account.tell(PassEvent::Doing(start.clone()));
+            account.done.push(start.clone());
+            return self.test(&run, account);
         }
-        account.tell(PassEvent::Doing(start.clone()));
+        let target = &self.settings.target;
+        let test = self.checks.begin(target, &run.commit)?;
+        // It is recorded before it begins, so that nobody else runs the same check meanwhile.
+        let begun = self.record_runs(vec![run.clone()], &actions, batches, now, account)?;
+        let mut done = Ok(());
+        if begun.contains(&run.commit) {
+            done = self.test(&run, account);
+            if done.is_err() {
+                let (target, lost) = (target.clone(), vec![run]);
+                let (start, cancel, batches, check) = (Vec::new(), Vec::new(), None, None);
+                let give_up = Command::ChangeRuns { target, start, cancel, lost, batches, check, kept_since: None };
+                if self.engine.run(give_up, &How::default()).is_err() {
+                    // It stays where it is recorded: the next pass of this clone finds that it was left.
+                    return done;
+                }
+            }
+        }
+        self.checks.end(test);
+        done
+    }
+
+    /// Tests a candidate by the machine's own means.
+    fn test(&self, run: &Run, account: &mut Account<'_>) -> Result<(), EngineError> {
+        let Run { commit, tree, cars, .. } = run;
         let known = self.engine.read(false, |board| Ok(board.verdict(tree)?))?;
         let known = self.known(known);
         let mut record = VerdictRecord {
@@ -238,12 +310,10 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
             record.checks = said;
         }
         let verdict = record.verdict;
-        // The others have candidates of their own.
-        let tested = cars.get(*ahead..).unwrap_or_default();
         let said = Said { record, required, asked: false, kept_since: self.kept_since() };
-        self.engine.record_verdict(&self.settings.target, said, tested, self.code)?;
+        // Those ahead have candidates of their own.
+        self.engine.record_verdict(&self.settings.target, said, run.tested(), self.code)?;
         account.tell(PassEvent::Checked { cars: cars.clone(), verdict });
-        account.done.push(start.clone());
         Ok(())
     }
 
@@ -251,7 +321,8 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
     pub(super) fn regroup(&self, batches: Vec<Batch>) -> Result<(), EngineError> {
         let (target, batches) = (self.settings.target.clone(), Some(batches));
         let (start, cancel) = (Vec::new(), Vec::new());
-        let command = Command::ChangeRuns { target, start, cancel, batches, check: None, kept_since: None };
+        let command =
+            Command::ChangeRuns { target, start, cancel, lost: Vec::new(), batches, check: None, kept_since: None };
         self.engine.run(command, &How::default()).map(|_| ())
     }
 

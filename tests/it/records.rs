@@ -278,6 +278,8 @@ fn every_command_and_outcome_has_a_golden_record() {
                 "-stacked",
                 "-refused",
                 "-kept",
+                "-halved",
+                "-lost",
                 "-together",
             ]
             .contains(&which),

@@ -1,18 +1,18 @@
 //! Trains with several checks, each with a name of its own: run here, or reported from outside by that name.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::Read;
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
 use crate::scrum::World;
 use crate::support::RemoteKind;
-use crate::train::{Yard, done};
+use crate::train::{Yard, done, reason};
 
 const TWO: &str = "[train.checks.unit]\n[train.checks.lint]\n[train.checks.slow]\nrequired = false\n";
 
@@ -232,14 +232,82 @@ fn the_exit_code_of_a_check_decides_whatever_it_leaves_behind() {
     assert!(!output.as_str().expect("text").contains("stopped after"), "{output}");
 }
 
+/// A named pipe in the home directory of a world.
+fn pipe(world: &World, name: &str) -> PathBuf {
+    let path = world.sandbox.path("home").join(name);
+    assert!(world.sandbox.command("mkfifo").arg(&path).status().expect("mkfifo starts").success());
+    path
+}
+
+/// A check that notes that it was run, tells whoever listens, and does not end before it is told to.
+const HELD: &str = "echo run >> $HOME/ran; echo > $HOME/begun; read word < $HOME/go";
+
+fn runs(world: &World) -> usize {
+    fs::read_to_string(world.sandbox.path("home/ran")).expect("it was run").lines().count()
+}
+
+/// Scenario S23a, where the machines run the check themselves: it is recorded before it begins.
+#[test]
+fn many_passes_at_once_run_a_check_of_their_own_once() {
+    let (world, clone) = with_cars(&format!("check = [\"sh\", \"-c\", \"{HELD}\"]\n"), &["A"]);
+    let (begun, go) = (pipe(&world, "begun"), pipe(&world, "go"));
+    let tests = world.start(&clone, &["merge-train"]);
+    fs::read(&begun).expect("it begins");
+    let others: Vec<PathBuf> = (0..9).map(|nth| world.clone(&format!("host{nth}"))).chain([clone]).collect();
+    let passes: Vec<_> = others.iter().map(|clone| world.start(clone, &["merge-train"])).collect();
+    for pass in passes {
+        let output = pass.wait_with_output().expect("it ends");
+        let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let why = reason(&answer["data"], "A");
+        assert!(output.status.success() && why.ends_with("is being tested"), "{answer:#}");
+    }
+    fs::write(&go, "go\n").expect("it waits");
+    let output = tests.wait_with_output().expect("it ends");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((done(&answer["data"]), runs(&world)), (vec!["land A".to_owned()], 1), "{answer:#}");
+}
+
+/// The same clone knows that its process is gone. Others wait as long as the check may take, and a while more.
+#[test]
+fn a_check_that_a_killed_pass_has_left_is_run_again() {
+    let (world, clone) = with_cars(&format!("timeout = \"10m\"\ncheck = [\"sh\", \"-c\", \"{HELD}\"]\n"), &["A"]);
+    let (begun, go) = (pipe(&world, "begun"), pipe(&world, "go"));
+    let other = world.clone("other");
+    let in_test = |clone: &Path| {
+        let pass = world.start(clone, &["merge-train"]);
+        fs::read(&begun).expect("it begins");
+        pass
+    };
+    let kill = |mut pass: Child| {
+        pass.kill().expect("it is there");
+        pass.wait().expect("it is gone");
+    };
+    kill(in_test(&clone));
+    assert!(reason(&world.ok(&other, &["merge-train"]), "A").ends_with("is being tested"));
+    kill(in_test(&clone));
+    let at = |secs: u64| {
+        let then = SystemTime::now() + Duration::from_secs(secs);
+        let secs = then.duration_since(SystemTime::UNIX_EPOCH).expect("later").as_secs();
+        git_scrum::domain::Timestamp::from_secs(secs).to_string()
+    };
+    let waits = world.ask_at(&other, &at(640), &["merge-train"]).data();
+    assert!(reason(&waits, "A").ends_with("is being tested"), "{waits:#}");
+    let taken_over =
+        world.command(&other, &["merge-train", "--json"]).env("SCRUM_NOW", at(670)).stdout(Stdio::piped()).spawn();
+    fs::read(&begun).expect("it begins");
+    fs::write(&go, "go\n").expect("it waits");
+    let output = taken_over.expect("the program starts").wait_with_output().expect("it ends");
+    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    assert_eq!((done(&answer["data"]), runs(&world)), (vec!["land A".to_owned()], 3), "{answer:#}");
+}
+
 /// Whoever ends a pass ends the check that it runs, though that is in a group of its own; or else nobody would keep its
 /// time.
 #[test]
 fn a_check_ends_with_the_pass_that_runs_it() {
     let script = "exec 3> $HOME/held; sleep 60; true";
     let (world, clone) = with_cars(&format!("check = [\"sh\", \"-c\", \"{script}\"]\n"), &["A"]);
-    let held = world.sandbox.path("home/held");
-    assert!(world.sandbox.command("mkfifo").arg(&held).status().expect("mkfifo starts").success());
+    let held = pipe(&world, "held");
     for (how, signal) in [("kill -9", Signal::KILL), ("kill", Signal::TERM), ("Ctrl-C", Signal::INT)] {
         let mut pass = world.command(&clone, &["merge-train"]);
         pass.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);

@@ -172,7 +172,7 @@ fn a_batch_is_not_halved_between_those_that_land_together() {
     yard.tick();
     assert_eq!(yard.hear("fail", "A B C D"), [""; 0]);
     yard.settle(|files| files.contains(&"C"));
-    yard.end("A", &["A B C D", "A"], 0);
+    yard.end("A", &["A B C D", "A", "A B C D"], 0);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use git_scrum::domain::board::{Board, MemoryBoard};
 use git_scrum::domain::invariants::check_invariants;
 use git_scrum::domain::{
     Car, Changes, Claim, Command, Fence, Grant, Holder, LockMode, ObjectId, Operation, OperationId, Outcome, Stop,
-    TaskId, Timestamp, rules,
+    TaskId, Timestamp, VerdictRecord, rules,
 };
 use git_scrum::ledger::{Message, RefUpdate, Snapshot, Version, archive_ref, without_list};
 use git_scrum::record::{Recorded, load_board, recorded_operations};
@@ -277,7 +277,9 @@ impl Checker {
                 let Outcome::Runs { started, .. } = &recorded.outcome else { return Err(format!("{recorded:?}")) };
                 for run in start.iter().filter(|run| started.contains(&run.commit)) {
                     let Ok(known) = self.board.verdict(&run.tree);
-                    let known = known.filter(|known| known.verdict != git_scrum::domain::Verdict::Inconclusive);
+                    let confirms =
+                        |known: &VerdictRecord| run.ahead == 0 && known.failed_with_more_than(run.tested().len());
+                    let known = known.filter(|known| known.is_settled() && !confirms(known));
                     ensure!(known.is_none(), "{:?} is tested again, of which {known:?} is known", run.cars);
                 }
             }

@@ -159,6 +159,36 @@ impl Code for SimCode<'_> {
 }
 
 impl Checks for SimCode<'_> {
+    type Test = bool;
+
+    fn begin(&self, _: &Branch, commit: &ObjectId) -> Result<bool, Fault> {
+        self.0.step(|| format!("notes that it tests {}", &commit.as_str()[..6]));
+        let mut testing = self.0.machine.testing.borrow_mut();
+        let alive = self.0.world.alive.borrow();
+        let is_free = testing.as_ref().is_none_or(|(_, known)| *known == self.0.number || !alive.contains_key(known));
+        if is_free {
+            *testing = Some((commit.clone(), self.0.number));
+        }
+        Ok(is_free)
+    }
+
+    fn end(&self, noted: bool) {
+        self.0.step(|| "notes that it tests nothing".to_owned());
+        if noted {
+            *self.0.machine.testing.borrow_mut() = None;
+        }
+    }
+
+    fn was_left(&self, _: &Branch, commit: &ObjectId) -> bool {
+        let testing = self.0.machine.testing.borrow();
+        let alive = self.0.world.alive.borrow();
+        let was_left = testing.as_ref().is_some_and(|(known, process)| known == commit && !alive.contains_key(process));
+        if was_left {
+            self.0.world.count("pass: finds a test that was left");
+        }
+        was_left
+    }
+
     fn run(&self, commit: &ObjectId, _: &[String], timeout: Duration) -> Result<CheckResult, Fault> {
         let world = &self.0.world;
         self.0.step(|| format!("checks {}", &commit.as_str()[..6]));

@@ -77,6 +77,8 @@ pub struct Machine {
     pub reflog: RefCell<Vec<ObjectId>>,
     /// What the last fetch saw of the code's refs.
     pub tracking: RefCell<BTreeMap<String, String>>,
+    /// What it tests for the train, and the process that does.
+    pub testing: RefCell<Option<(ObjectId, u64)>>,
     /// Whether it learned that the server cannot move several refs as one.
     pub not_atomic: Cell<bool>,
     /// Until when it does not reach the server.
@@ -111,6 +113,7 @@ impl Machine {
             branches: RefCell::default(),
             reflog: RefCell::default(),
             tracking: RefCell::default(),
+            testing: RefCell::default(),
             not_atomic: Cell::new(false),
             cut_until_ms: Cell::new(0),
             torn: RefCell::default(),

@@ -2,7 +2,8 @@
 //!
 //! The board's operations are gone through in order, with the runs that are under way and the trees that are known. One
 //! candidate for each state: whoever builds the same cars on the same target builds the same commit. One run for each
-//! candidate: none is begun that is under way, or whose tree is known. One end for each car: it lands or it leaves. The
+//! candidate: none is begun that is under way, or whose tree is known; but a car alone is tested once more for what it was
+//! found to be with others. One end for each car: it lands or it leaves. The
 //! target moves as the board says and only so, forward, to trees that had passed.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,8 +34,8 @@ pub enum Step {
     Started { run: Run, by: String },
     /// Runs are not waited for any more.
     Cancelled { commits: Vec<String> },
-    /// A tree is known.
-    Judged { tree: String, passed: bool },
+    /// A tree is known, by a test of so many cars.
+    Judged { tree: String, passed: bool, of: usize },
     /// Cars are on the target.
     Landed { cars: Vec<String>, from: String, to: String, tree: String, by: String },
     /// Cars were taken out.
@@ -61,6 +62,8 @@ pub struct Account {
     pub landings: usize,
     pub candidates: usize,
     pub runs: usize,
+    /// Runs of one car alone for what was known of it with others.
+    pub confirmed: usize,
     /// Runs that were given up and asked for again.
     pub runs_again: usize,
     /// What each asker's passes did: runs begun, landings, cars taken out.
@@ -93,7 +96,8 @@ impl Step {
             }
             ("verdict", "verdict") if part(&["outcome", "applied"]) == Some(Value::Boolean(true)) => {
                 let passed = text(&["operation", "command", "record", "verdict"]) == "pass";
-                vec![Step::Judged { tree: text(&["operation", "command", "record", "tree"]), passed }]
+                let of = texts(&["operation", "command", "cars"]).len();
+                vec![Step::Judged { tree: text(&["operation", "command", "record", "tree"]), passed, of }]
             }
             ("land", "landed") if !cars.is_empty() => {
                 let [from, to, tree] = ["from", "to", "tree"].map(|key| text(&["operation", "command", key]));
@@ -155,7 +159,7 @@ fn replay(evidence: &Evidence) -> Result<Account, String> {
     let mut account = Account { submitted: evidence.submitted.len(), ..Account::default() };
     let mut running: Vec<Run> = Vec::new();
     let mut begun: BTreeSet<&str> = BTreeSet::new();
-    let mut known: BTreeMap<&str, bool> = BTreeMap::new();
+    let mut known: BTreeMap<&str, (bool, usize)> = BTreeMap::new();
     let mut ended: BTreeMap<&str, &str> = BTreeMap::new();
     let mut moves = evidence.moves.iter();
     for step in &evidence.steps {
@@ -163,19 +167,27 @@ fn replay(evidence: &Evidence) -> Result<Account, String> {
             Step::Started { run, by } => {
                 let Run { commit, tree, cars, .. } = run;
                 ensure!(!running.iter().any(|other| other.commit == *commit), "{cars:?} was begun twice, as {commit}");
-                ensure!(!known.contains_key(tree.as_str()), "{cars:?} was begun, and its tree {tree} was known");
+                let before = known.get(tree.as_str());
+                let confirms = |(passed, of): &(bool, usize)| !passed && run.ahead == 0 && cars.len() < *of;
+                ensure!(before.is_none_or(confirms), "{run:?} was begun, and its tree was known: {before:?}");
                 account.runs += 1;
+                account.confirmed += usize::from(before.is_some());
                 account.runs_again += usize::from(!begun.insert(commit));
                 account.by.entry(by.clone()).or_default()[0] += 1;
                 running.push(run.clone());
             }
             Step::Cancelled { commits } => running.retain(|run| !commits.contains(&run.commit)),
-            Step::Judged { tree, passed } => {
-                ensure!(known.insert(tree, *passed).is_none(), "tree {tree} was judged twice");
+            Step::Judged { tree, passed, of } => {
+                let before = known.insert(tree, (*passed, *of));
+                let is_first = before.is_none_or(|(passed, before)| !passed && of < &before);
+                ensure!(is_first, "tree {tree} was judged twice, of {of} cars, and {before:?}");
                 running.retain(|run| run.tree != *tree);
             }
             Step::Landed { cars, from, to, tree, by } => {
-                ensure!(known.get(tree.as_str()) == Some(&true), "{cars:?} landed as {to}, whose tree had not passed");
+                ensure!(
+                    known.get(tree.as_str()).is_some_and(|(passed, _)| *passed),
+                    "{cars:?} landed as {to}, whose tree had not passed"
+                );
                 let is_its = |(_, id, of): &(Vec<String>, String, String)| id == to && of == tree;
                 ensure!(evidence.candidates.iter().any(is_its), "{to} has another tree than {tree}");
                 let moved = moves.next();

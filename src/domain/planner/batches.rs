@@ -11,8 +11,13 @@
 //! those of whom nothing is known are grouped anew, two by two at least where they would take half of all runs: begun
 //! at the same time, they would be done at the same time.
 //!
+//! The last car of a batch that failed may be left with a tree that is known to fail, though nobody has tested the car
+//! alone. It is tested alone before it is blamed, but after those that were there when the batch failed: most likely it
+//! is bad. Once somebody is to blame, nothing is held against the rest of the batch, and what nobody has tested of it
+//! is tested together again ([`Batch::blame`]).
+//!
 //! The sizes are those at which group testing pays: the more cars fail, the smaller. Guarantees: a car is in one batch;
-//! no batch grows while it is tested or once it failed; cars of one batch are equally urgent.
+//! nobody joins a batch that is tested, or cars of one that failed; cars of one batch are equally urgent.
 
 use std::cmp::Reverse;
 
@@ -32,7 +37,7 @@ pub(super) fn standing(train: &Train, ordered: &[&Car], policy: &TrainPolicy) ->
     if !policy.tests_together() {
         let units = ordered.chunk_by(|one, other| one.goes_with(other));
         let ids = |unit: &[&Car]| unit.iter().map(|car| car.id.clone()).collect();
-        return units.map(|unit| Batch { cars: ids(unit), apart: false, tree: None }).collect();
+        return units.map(|unit| Batch::untested(ids(unit), false)).collect();
     }
     let mut batches = train.batches.clone();
     Batch::keep_cars(&mut batches, |id| ordered.iter().any(|car| car.id == *id));
@@ -55,13 +60,11 @@ pub(super) fn urgency(ordered: &[&Car], id: &CarId) -> Urgency {
     urgency.unwrap_or((Reverse(0), Priority::default()))
 }
 
-/// The batches as they have to be remembered: not at all where every car stands for itself, in line. But where tests
-/// are not waited for, whoever comes meanwhile must not be put together with a car that is being tested. (Elsewhere
-/// that would be a push for each test, and what a test has said of a car tells as much.)
+/// The batches as they have to be remembered: not at all where every car stands for itself, in line. But where cars may
+/// be tested together, whoever comes meanwhile must not be put together with one that is being tested.
 pub(super) fn remembered(ordered: &[&Car], batches: Vec<Batch>, policy: &TrainPolicy) -> Vec<Batch> {
     let is_plain = |batch: &Batch| !batch.apart && middle(ordered, batch) == 0;
-    let is_waited_for = !(policy.external && policy.tests_together());
-    if is_waited_for && batches.iter().all(is_plain) { Vec::new() } else { batches }
+    if !policy.tests_together() && batches.iter().all(is_plain) { Vec::new() } else { batches }
 }
 
 /// Where a batch that failed is best split: in the middle, but not between cars that land together. 0: nowhere.

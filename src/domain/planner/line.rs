@@ -8,7 +8,7 @@ use std::cmp::Reverse;
 use super::batches::{self, Odds, Urgency};
 use super::{Action, Candidate, INCONCLUSIVE_MAX, Observation, TrainPolicy, in_order};
 use crate::domain::command::EjectCause;
-use crate::domain::{Batch, Branch, Car, CarId, ObjectId, Run, Seconds, Train, Verdict};
+use crate::domain::{Batch, Branch, Car, CarId, ObjectId, Run, Seconds, Timestamp, Train, Verdict};
 
 /// The candidate without which there is nothing more to say, and all with fewer cars from the first on.
 pub(super) struct Wanted(pub(super) Vec<CarId>);
@@ -317,10 +317,25 @@ impl<'a> Speculation<'a> {
         }
     }
 
-    /// Whether all that is known against a car is that it failed with others, which were undecided then.
-    fn is_unconfirmed(&self, batch: &Batch, tree: Option<&ObjectId>) -> bool {
-        let of = tree.and_then(|tree| self.seen.failed_together.get(tree)).copied().unwrap_or(0);
-        self.policy.confirm && of as usize > batch.cars.len() && !self.is_several(batch)
+    /// When a car failed, where all that is known against it is that it failed with others, which were undecided then.
+    fn suspected_at(&self, batch: &Batch, tree: Option<&ObjectId>) -> Option<Timestamp> {
+        let (of, at) = tree.and_then(|tree| self.seen.failed_together.get(tree)).copied()?;
+        (self.policy.confirm && of as usize > batch.cars.len() && !self.is_several(batch)).then_some(at)
+    }
+
+    /// Whether a car is tested alone later: it most likely fails again, and others that are as urgent, and were there
+    /// when it failed, have not been tested at all.
+    fn gives_way(&self, batch: &Batch) -> bool {
+        let Some(at) = self.suspected_at(batch, batch.tree.as_ref()) else { return false };
+        let urgency = self.urgency(batch);
+        let goes_first = |car: &&Car| car.submitted_at <= at && batches::urgency(&self.ordered, &car.id) <= urgency;
+        self.unbatched().iter().any(goes_first)
+    }
+
+    /// The runs that somebody carries on.
+    fn runs(&self) -> impl Iterator<Item = &'a Run> {
+        let lost = &self.seen.lost;
+        self.train.runs.iter().filter(move |run| !lost.contains(&run.commit))
     }
 
     /// How long the verdict of a run is waited for.
@@ -328,14 +343,15 @@ impl<'a> Speculation<'a> {
         self.seen.timeouts.get(&run.commit).copied().unwrap_or(self.policy.timeout)
     }
 
+    /// Whether a verdict from outside should be there by now.
     fn is_overdue(&self, run: &Run) -> bool {
-        self.seen.now > run.started_at.plus(self.timeout(run))
+        self.policy.external && self.seen.now > run.started_at.plus(self.timeout(run))
     }
 
     /// Whether a test of one of these cars is under way that may still say something.
     fn is_in_test(&self, cars: &[CarId]) -> bool {
         let about = |run: &Run| run.tested().iter().any(|id| cars.contains(id));
-        self.train.runs.iter().any(|run| about(run) && !self.is_overdue(run))
+        self.runs().any(|run| about(run) && !self.is_overdue(run))
     }
 
     /// Whether some cars of a batch may land without the others.
@@ -351,7 +367,7 @@ impl<'a> Speculation<'a> {
         let (cars, left) =
             std::mem::take(&mut batch.cars).into_iter().partition(|other| batches::land_together(ordered, &car, other));
         batch.cars = left;
-        let alone = Batch { cars, apart: batch.apart, tree: None };
+        let alone = Batch { same_failure: batch.apart, ..Batch::untested(cars, batch.apart) };
         self.batches.insert(index + 1, alone);
         Look::Regrouped
     }
@@ -362,15 +378,15 @@ impl<'a> Speculation<'a> {
         let mut again: Vec<usize> = Vec::new();
         for index in (0..self.batches.len()).filter(|index| self.batches[*index].apart).collect::<Vec<_>>() {
             let batch = &self.batches[index];
-            let run = self.train.runs.iter().find(|run| Some(&run.tree) == batch.tree.as_ref() && run.ahead == 0);
+            let run = self.runs().find(|run| Some(&run.tree) == batch.tree.as_ref() && run.ahead == 0);
             match batch.tree.as_ref().and_then(|tree| self.seen.verdicts.get(tree)) {
                 Some(Verdict::Pass) => passed.push((index, batch.cars.len())),
-                Some(Verdict::Fail) if !self.is_unconfirmed(batch, batch.tree.as_ref()) => {
+                Some(Verdict::Fail) if self.suspected_at(batch, batch.tree.as_ref()).is_none() => {
                     let tree = batch.tree.as_ref().map_or("", ObjectId::as_str);
                     let reason = format!("its check failed on the tree {tree}");
                     return Ok(Some(self.fail(index, EjectCause::Failed, reason)));
                 }
-                _ => match run.filter(|_| self.policy.external) {
+                _ => match run {
                     Some(run) if !self.is_overdue(run) => {
                         found.wait(&batch.cars.clone(), &format!("{} is being tested", run.commit));
                         found.in_test.push(run.commit.clone());
@@ -382,8 +398,16 @@ impl<'a> Speculation<'a> {
         // Who goes first lands first, and waits for nobody else's fault.
         passed.sort_by_key(|(_, cars)| Reverse(*cars));
         let mut free = self.policy.runs_max().saturating_sub(found.in_test.len() + found.untested.len());
+        again.sort_by_key(|index| {
+            let batch = &self.batches[*index];
+            (self.urgency(batch), self.suspected_at(batch, batch.tree.as_ref()).is_some())
+        });
         for index in again {
             let batch = self.batches[index].clone();
+            if self.gives_way(&batch) {
+                found.wait(&batch.cars, "it failed with others, and is tested alone after those that were there then");
+                continue;
+            }
             if let Some((nth, first)) = self.needs(&batch, &[]) {
                 if self.is_several(&batch) {
                     return Ok(Some(self.take_apart(index, nth)));
@@ -395,6 +419,13 @@ impl<'a> Speculation<'a> {
                 Standing::Fail(cause, reason) => return Ok(Some(self.fail(index, cause, reason))),
                 Standing::Breaks(nth) => return Ok(Some(self.take_apart(index, nth))),
                 Standing::Passed(tested) => {
+                    self.batches[index].tree = Some(tested.tree);
+                    return Ok(Some(Look::Regrouped));
+                }
+                Standing::Untested(tested)
+                    if batch.tree.as_ref() != Some(&tested.tree)
+                        && self.suspected_at(&batch, Some(&tested.tree)).is_some() =>
+                {
                     self.batches[index].tree = Some(tested.tree);
                     return Ok(Some(Look::Regrouped));
                 }
@@ -449,14 +480,14 @@ impl<'a> Speculation<'a> {
 
     /// Puts batches that passed by themselves at the end of the line, together.
     fn put_in_line(&mut self, chosen: &[usize]) {
-        let mut joined = Batch { cars: Vec::new(), apart: false, tree: None };
+        let mut joined = Batch::untested(Vec::new(), false);
         for index in chosen {
             joined.cars.extend(self.batches[*index].cars.iter().cloned());
             joined.tree = joined.tree.or(self.batches[*index].tree.clone());
         }
         let order = |id: &CarId| self.ordered.iter().position(|car| car.id == *id);
         joined.cars.sort_by_key(order);
-        self.batches.retain(|batch| !batch.apart || !joined.cars.contains(&batch.cars[0]));
+        Batch::keep_cars(&mut self.batches, |id| !joined.cars.contains(id));
         self.insert(joined);
     }
 
@@ -484,7 +515,7 @@ impl<'a> Speculation<'a> {
             found.wait(&waiting, &self.no_slot());
             return Ok(None);
         }
-        let alone = Batch { cars: batches::next(&self.ordered, &waiting, 1), apart: false, tree: None };
+        let alone = Batch::untested(batches::next(&self.ordered, &waiting, 1), false);
         let size = odds.size(waiting.len(), free, self.policy.batch);
         let size = match found.stem.is_empty().then(|| self.stand(&alone, &[])).transpose()? {
             // Nobody who came while it was tested makes that a test of nothing.
@@ -495,7 +526,7 @@ impl<'a> Speculation<'a> {
         let cars = batches::next(&self.ordered, &waiting, size);
         // What passes apart is tested again in line: not worth it for a queue that has room there.
         let apart = self.policy.batch.relaxed && !goes_first && !odds.are_good() && waiting.len() > free;
-        self.insert(Batch { cars, apart, tree: None });
+        self.insert(Batch::untested(cars, apart));
         Ok(Some(Look::Regrouped))
     }
 
@@ -554,14 +585,14 @@ impl<'a> Speculation<'a> {
         };
         let same_as = seen.same_as.get(&tested.tree);
         let same = |run: &&Run| run.commit == tested.commit || run.tree == tested.tree || Some(&run.tree) == same_as;
-        let run = train.runs.iter().find(same).filter(|_| self.policy.external);
+        let run = self.runs().find(same);
         let of_this = |car: &&Car| car.tested_tree.as_ref() == Some(&tested.tree);
         let counts = batch.cars.iter().map(|id| Some(self.car(id)).filter(of_this).map_or(0, |car| car.inconclusive));
         let inconclusive = counts.min().unwrap_or(0);
-        let unconfirmed = stem.is_empty() && self.is_unconfirmed(batch, Some(&tested.tree));
+        let is_suspect = stem.is_empty() && self.suspected_at(batch, Some(&tested.tree)).is_some();
         Ok(match (seen.verdicts.get(&tested.tree), run) {
             (Some(Verdict::Pass), _) => Standing::Passed(tested),
-            (Some(Verdict::Fail), _) if !unconfirmed => {
+            (Some(Verdict::Fail), _) if !is_suspect => {
                 against(EjectCause::Failed, format!("its check failed on {}", tested.commit))
             }
             _ if inconclusive >= INCONCLUSIVE_MAX => {

@@ -9,7 +9,7 @@ use crate::domain::board::{Board, Draft};
 use crate::domain::claim::{Fence, Grant, Lease};
 use crate::domain::command::EjectCause;
 use crate::domain::holds::why_held;
-use crate::domain::train::{Approval, CarTask, Landing, Run};
+use crate::domain::train::{Approval, Batch, CarTask, Landing, Run};
 use crate::domain::{
     Branch, Car, CarId, CarState, Command, ObjectId, Operation, Outcome, Priority, Refusal, Seconds, Stop, Task,
     TaskId, TaskState, Train, Verdict,
@@ -288,6 +288,9 @@ fn leave<B: Board>(
     draft.put_car(car);
     if let Some(mut train) = draft.train(&target)? {
         // Its runs are left to the next pass: what is behind it may make the same tree without it.
+        if cause == EjectCause::Failed {
+            Batch::blame(&mut train.batches, &id);
+        }
         leave_batch(&mut train, &id);
         train.tally = train.tally.with(0, usize::from(cause == EjectCause::Failed));
         draft.put_train(train);

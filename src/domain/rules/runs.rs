@@ -25,12 +25,14 @@ pub(super) fn start_run<B: Board>(draft: &mut Draft<'_, B>, target: &Branch, run
 }
 
 pub(super) fn change_runs<B: Board>(draft: &mut Draft<'_, B>, command: &Command) -> Ruling<B::Fault> {
-    let Command::ChangeRuns { target, start, cancel, batches, check, kept_since } = command else {
+    let Command::ChangeRuns { target, start, cancel, lost, batches, check, kept_since } = command else {
         unreachable!("BUG: only a change of runs is decided here")
     };
     let mut train = known_train(draft, target)?;
     let waited_for = |commit: &&ObjectId| train.runs.iter().any(|run| run.commit == **commit);
-    let cancelled: Vec<ObjectId> = cancel.iter().filter(waited_for).cloned().collect();
+    // Of what is lost, only what is recorded just so: what somebody has begun anew since goes on.
+    let lost = train.runs.iter().filter(|run| lost.contains(run)).map(|run| &run.commit);
+    let cancelled: Vec<ObjectId> = cancel.iter().filter(waited_for).chain(lost).cloned().collect();
     drop_runs(draft, &mut train, |run| cancelled.contains(&run.commit))?;
     let mut started = Vec::new();
     for run in start {
@@ -57,7 +59,9 @@ fn is_known<B: Board>(
     since: Option<Timestamp>,
 ) -> Result<bool, Stop<B::Fault>> {
     let known = draft.verdict(&run.tree)?.filter(|known| Some(known.check.as_str()) == check && known.is_kept(since));
-    let says = |known: VerdictRecord| known.is_settled() && !known.failed_with_more_than(run.tested().len());
+    // One car alone is tested once more for what it was found to be with others.
+    let confirms = |known: &VerdictRecord| run.ahead == 0 && known.failed_with_more_than(run.tested().len());
+    let says = |known: VerdictRecord| known.is_settled() && !confirms(&known);
     Ok(known.is_some_and(says) && !planted::is(Bug::KnownTreeTested))
 }
 

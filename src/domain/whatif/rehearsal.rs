@@ -111,7 +111,7 @@ impl Rehearsal {
 
     /// Records what a test has said that is under way.
     pub fn hear(&mut self, at: Timestamp, run: &Run, verdict: Verdict, took: Option<Seconds>) -> Result<(), Refused> {
-        let record = VerdictRecord { took, ..verdict_of(&run.tree, &run.commit, verdict) };
+        let record = VerdictRecord { took, at, ..verdict_of(&run.tree, &run.commit, verdict) };
         let (target, cars) = (self.target.clone(), run.tested().to_vec());
         let (required, kept_since) = (Vec::new(), None);
         self.apply(at, Command::Verdict { target, record, cars, asked: true, required, kept_since }).map(|_| ())
@@ -200,7 +200,10 @@ impl Rehearsal {
         batches: Option<Vec<Batch>>,
     ) -> Result<Outcome, Refused> {
         let target = self.target.clone();
-        self.apply(at, Command::ChangeRuns { target, start, cancel, batches, check: None, kept_since: None })
+        self.apply(
+            at,
+            Command::ChangeRuns { target, start, cancel, lost: Vec::new(), batches, check: None, kept_since: None },
+        )
     }
 }
 

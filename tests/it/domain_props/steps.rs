@@ -388,10 +388,13 @@ impl World {
                     0 => Command::StartRun { target, run },
                     _ => {
                         let (cars, tree) = (run.cars.clone(), Some(run.tree.clone()).filter(|_| e % 2 == 0));
-                        let batches = (f % 2 == 0).then(|| vec![Batch { cars, apart: e % 2 == 0, tree }]);
+                        let batches = (f % 2 == 0).then(|| {
+                            vec![Batch { tree, same_failure: f % 4 == 0, ..Batch::untested(cars, e % 2 == 0) }]
+                        });
                         let check = (f % 3 > 0).then(|| "external".to_owned());
                         let kept_since = (e % 5 == 0).then(|| Timestamp::from_secs(self.now.saturating_sub(600)));
-                        Command::ChangeRuns { target, start: vec![run], cancel, batches, check, kept_since }
+                        let lost = pick(&seen.runs, f).filter(|_| e % 4 == 1).into_iter().cloned().collect();
+                        Command::ChangeRuns { target, start: vec![run], cancel, lost, batches, check, kept_since }
                     }
                 }
             }

@@ -164,8 +164,8 @@ impl World {
         Ok(match check {
             None => Command::StartRun { target, run },
             check => {
-                let (cancel, batches, kept_since) = (Vec::new(), None, None);
-                Command::ChangeRuns { target, start: vec![run], cancel, batches, check, kept_since }
+                let (cancel, lost, batches, kept_since) = (Vec::new(), Vec::new(), None, None);
+                Command::ChangeRuns { target, start: vec![run], cancel, lost, batches, check, kept_since }
             }
         })
     }
