@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use clap::Subcommand;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::errors::CliError;
 use super::output::Reply;
@@ -336,10 +336,18 @@ fn change(context: &Context, command: Command, word: &str) -> Result<Reply, CliE
 
 /// Makes passes until interrupted. What fails for the moment is said and tried again; what will not get better ends it.
 fn watch(context: &Context, target: &Branch) -> Result<Reply, CliError> {
+    let mut last: Option<String> = None;
     loop {
         let now = Context { session: context.session.reopen()?, talk: context.talk };
         match one_pass(&now, target, false) {
-            Ok(reply) => now.talk.tell(reply.text().trim_end()),
+            // A pass that did nothing, as the one before did, is no news.
+            Ok(reply) if last.as_deref() == Some(reply.text()) => {}
+            Ok(reply) => {
+                if !now.talk.show(&reply)? {
+                    return Ok(Reply::new(Value::Null, ""));
+                }
+                last = Some(reply.text().to_owned());
+            }
             Err(error) if error.may_pass() => now.talk.say(error.to_text().trim_end()),
             Err(error) => return Err(error),
         }

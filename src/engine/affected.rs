@@ -136,6 +136,10 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         tested: &ObjectId,
         run: bool,
     ) -> Result<bool, EngineError> {
+        if run {
+            // A program is to look at it.
+            self.code.keep(&[candidate], std::slice::from_ref(base))?;
+        }
         let mut changes = Vec::new();
         for from in [base, tested] {
             let Some(paths) = self.code.differences(from, candidate)? else { return Ok(false) };

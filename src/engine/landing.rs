@@ -36,6 +36,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         account: &mut Account<'_>,
     ) -> Result<(), EngineError> {
         let (target, Landing { from, to, .. }) = (&self.settings.target, landing);
+        self.keep(&[to], now)?;
         self.vouch(tree, to, now)?;
         let command = self.landed(landing, tree, now.train);
         let also = if from == to { Vec::new() } else { vec![self.target_update(from, to)] };

@@ -488,6 +488,13 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         Ok(candidate)
     }
 
+    /// Keeps candidates in the repository: others are to see them.
+    pub(super) fn keep(&self, commits: &[&ObjectId], now: &Now<'_>) -> Result<(), EngineError> {
+        let cars = now.cars.iter().filter(|car| now.seen.heads.contains_key(&car.id)).map(|car| car.commit.clone());
+        let known: Vec<ObjectId> = cars.chain([now.seen.base.clone()]).collect();
+        Ok(self.code.keep(commits, &known)?)
+    }
+
     /// Performs what was planned, up to the first action after which everything has to be seen anew.
     fn perform(
         &self,

@@ -36,6 +36,9 @@ pub trait Code {
     /// Puts the car on `base` in the way of `method`, by git's own merge: into commits that are the same wherever they
     /// are built.
     fn candidate(&self, base: &ObjectId, car: &Car, method: Method) -> Result<Candidate, Fault>;
+    /// Keeps candidates, with all that they have and `known` have not, as others will need them: up to then they are
+    /// gone with the process that has built them.
+    fn keep(&self, commits: &[&ObjectId], known: &[ObjectId]) -> Result<(), Fault>;
     /// A file of a commit, if there is one; [`Fault::TooLarge`] where it has more than `bytes_max` bytes.
     fn file(&self, commit: &ObjectId, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Fault>;
     /// The paths in which two commits or trees differ; `None` where one of them is not here.

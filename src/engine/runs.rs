@@ -60,6 +60,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         let last =
             |run: &Run| run.cars.last().and_then(|id| now.car(id)).expect("BUG: a run without a car of the train");
         let branches = start.iter().map(|run| self.candidate_branch(last(run))).collect::<Result<Vec<_>, _>>()?;
+        self.keep(&start.iter().map(|run| &run.commit).collect::<Vec<_>>(), now)?;
         if !branches.is_empty() && !self.offer(&branches, &start, now.cars)? {
             return Ok(Next::Again);
         }
@@ -246,6 +247,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         let actions: Vec<&Action> = of_others.chain(first).collect();
         let mut start = self.runs_of(&actions, now);
         let run = start.pop().expect("BUG: a run is started here");
+        self.keep(&[&run.commit], now)?;
         if self.settings.checks.is_empty() {
             // That takes no time: nobody needs to know of it.
             let start = first.expect("BUG: a run is started here");

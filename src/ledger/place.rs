@@ -33,10 +33,14 @@ impl Place {
     /// # Errors
     /// [`Fault::NoRepository`] when there is none or it cannot be used.
     pub fn discover(directory: &Path) -> Result<Place, Fault> {
-        let mut repo = gix::discover_with_environment_overrides(directory).map_err(|error| {
+        let repo = gix::discover_with_environment_overrides(directory).map_err(|error| {
             let what = error.to_string();
             Fault::NoRepository { what: format!("{} is not in a usable git repository: {what}", directory.display()) }
         })?;
+        Place::of(repo, directory)
+    }
+
+    fn of(mut repo: gix::Repository, directory: &Path) -> Result<Place, Fault> {
         // Reading a board walks the same few trees again and again.
         repo.object_cache_size_if_unset(8 << 20);
         // An object is what its id says, here as on every other host.
@@ -51,6 +55,18 @@ impl Place {
         };
         let ref_format = if reftable { RefFormat::Reftable } else { RefFormat::Files };
         Ok(Place { repo, common_dir, started_in: directory.to_path_buf(), ref_format })
+    }
+
+    /// Opens a git directory that this program has made, whatever the environment says of another.
+    ///
+    /// # Errors
+    /// [`Fault::NoRepository`] when it cannot be used.
+    pub fn open(directory: &Path) -> Result<Place, Fault> {
+        let options = gix::open::Options::isolated().with(gix::sec::Trust::Full).open_path_as_is(true);
+        let repo = gix::open_opts(directory, options).map_err(|error| Fault::NoRepository {
+            what: format!("{} is not a usable git directory: {error}", directory.display()),
+        })?;
+        Place::of(repo, directory)
     }
 
     pub(super) fn repository(&self) -> &gix::Repository {

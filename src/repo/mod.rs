@@ -1,8 +1,9 @@
 //! The code of the repository behind the engine's port: branches, merges, landings and notes, by the `git` program.
 //!
 //! Guarantees: what lands is merged by git itself; a candidate is byte for byte the same on every host that builds it;
-//! a worktree that has the target checked out is moved with it or nothing moves; what would collide is found out by the
-//! same merges, which leave nothing behind. Must not know tasks or the board.
+//! a worktree that has the target checked out is moved with it or nothing moves; what is merged is written beside the
+//! repository, and only what others are to see is kept in it; what would collide is found out by the same merges, which
+//! leave nothing behind. Must not know tasks or the board.
 
 mod candidate;
 mod checkout;
@@ -12,8 +13,8 @@ mod scratch;
 
 pub use radar::GitRadar;
 
-use std::cell::OnceCell;
-use std::collections::BTreeMap;
+use std::cell::{OnceCell, RefCell};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::rc::Rc;
 
@@ -45,8 +46,16 @@ pub struct GitCode {
     author: Author,
     state_dir: PathBuf,
     place: Rc<Place>,
-    /// What merges are made with, and what has to be there as long as they are.
-    merging: OnceCell<(Git, Option<Scratch>)>,
+    merging: OnceCell<Merging>,
+}
+
+/// What merges are made with: it writes beside the repository, and is gone with the process.
+struct Merging {
+    git: Git,
+    objects: Objects,
+    scratch: Scratch,
+    /// What was kept by this process.
+    kept: RefCell<BTreeSet<ObjectId>>,
 }
 
 impl GitCode {
@@ -67,15 +76,18 @@ impl GitCode {
         }
     }
 
-    /// Git as it merges here: by the attributes of the target alone.
-    fn merging(&self) -> Result<&Git, Fault> {
+    fn merging(&self) -> Result<&Merging, Fault> {
         if self.merging.get().is_none() {
-            let scratch = scratch::has_attributes(&self.place).then(|| Scratch::new(&self.git, &self.place));
-            let scratch = scratch.transpose()?;
-            let git = scratch.as_ref().map_or_else(|| self.git.clone(), |scratch| scratch.git_there(&self.git));
-            let _ = self.merging.set((git, scratch));
+            let scratch = Scratch::new(&self.git, &self.place)?;
+            let (git, objects) = (scratch.git(&self.git), scratch.objects()?);
+            let _ = self.merging.set(Merging { git, objects, scratch, kept: RefCell::default() });
         }
-        Ok(&self.merging.get().expect("it was just set").0)
+        Ok(self.merging.get().expect("it was just set"))
+    }
+
+    /// What sees all that is in the repository, and what was merged here.
+    fn reading(&self) -> (&Git, &Objects) {
+        self.merging.get().map_or((&self.git, &self.objects), |merging| (&merging.git, &merging.objects))
     }
 
     fn not_atomic_file(&self) -> Option<PathBuf> {
@@ -163,7 +175,7 @@ impl Code for GitCode {
     }
 
     fn file(&self, commit: &ObjectId, path: &str, bytes_max: usize) -> Result<Option<Vec<u8>>, Fault> {
-        self.objects.file(commit.as_str(), path, bytes_max)
+        self.reading().1.file(commit.as_str(), path, bytes_max)
     }
 
     fn uncommitted(&self, branch: &Branch) -> Result<Vec<String>, Fault> {
@@ -192,11 +204,12 @@ impl Code for GitCode {
         if tip == commit {
             return Ok(true);
         }
-        if !self.objects.has(commit.as_str()) {
+        let (git, objects) = self.reading();
+        if !objects.has(commit.as_str()) {
             // What the tip contains came with the tip.
             return Ok(false);
         }
-        let output = self.git.output(["merge-base", "--is-ancestor", commit.as_str(), tip.as_str()]);
+        let output = git.output(["merge-base", "--is-ancestor", commit.as_str(), tip.as_str()]);
         let output = output.map_err(|error| git_fault("comparing commits", error))?;
         match output.code {
             Some(0) => Ok(true),
@@ -206,10 +219,11 @@ impl Code for GitCode {
     }
 
     fn candidate(&self, base: &ObjectId, car: &Car, method: Method) -> Result<Candidate, Fault> {
+        let Merging { git, objects, .. } = self.merging()?;
         match method {
-            Method::Merge => candidate::merged(self.merging()?, &self.objects, base, car),
-            Method::Squash => candidate::squashed(self.merging()?, &self.objects, base, car),
-            Method::Rebase => candidate::rebased(self.merging()?, &self.objects, base, car),
+            Method::Merge => candidate::merged(git, objects, base, car),
+            Method::Squash => candidate::squashed(git, objects, base, car),
+            Method::Rebase => candidate::rebased(git, objects, base, car),
             Method::Ff if self.contains(&car.commit, base)? => {
                 let tree = parse(&self.objects.tree_id(car.commit.as_str())?)?;
                 Ok(Candidate::Clean { commit: car.commit.clone(), tree })
@@ -218,18 +232,34 @@ impl Code for GitCode {
         }
     }
 
+    fn keep(&self, commits: &[&ObjectId], known: &[ObjectId]) -> Result<(), Fault> {
+        let Some(merging) = self.merging.get() else { return Ok(()) };
+        // Where the repository has it already, somebody may have been killed before its trees were there.
+        let is_new = |id: &&&ObjectId| merging.objects.has(id.as_str()) && !merging.kept.borrow().contains(**id);
+        let commits: Vec<&ObjectId> = commits.iter().filter(is_new).copied().collect();
+        if commits.is_empty() {
+            return Ok(());
+        }
+        // Where a car's commit is not here, nothing was merged with it.
+        let known: Vec<&ObjectId> = known.iter().filter(|id| self.objects.has(id.as_str())).collect();
+        merging.scratch.keep(&self.git, &commits, &known)?;
+        merging.kept.borrow_mut().extend(commits.into_iter().cloned());
+        Ok(())
+    }
+
     fn differences(&self, one: &ObjectId, other: &ObjectId) -> Result<Option<Vec<String>>, Fault> {
-        if ![one, other].iter().all(|id| self.objects.has(id.as_str())) {
+        let (git, objects) = self.reading();
+        if ![one, other].iter().all(|id| objects.has(id.as_str())) {
             // A candidate that another host has built.
             return Ok(None);
         }
         let args = ["diff-tree", "-r", "--no-renames", "--name-only", "-z", one.as_str(), other.as_str(), "--"];
-        let listed = self.git.run(&args).map_err(|error| git_fault("comparing trees", error))?;
+        let listed = git.run(&args).map_err(|error| git_fault("comparing trees", error))?;
         Ok(Some(listed.split('\0').filter(|path| !path.is_empty()).map(str::to_owned).collect()))
     }
 
     fn changed_since(&self, base: &ObjectId, commit: &ObjectId) -> Result<Option<Change>, Fault> {
-        let output = self.git.output(["merge-base", "--all", base.as_str(), commit.as_str()]);
+        let output = self.reading().0.output(["merge-base", "--all", base.as_str(), commit.as_str()]);
         let parted = output.map_err(|error| git_fault("comparing commits", error))?.stdout_text();
         let [parted] = parted.lines().collect::<Vec<_>>()[..] else { return Ok(None) };
         let (from, to) = (parse(parted)?, commit.clone());
@@ -243,7 +273,12 @@ impl Code for GitCode {
         message: &str,
         at: Timestamp,
     ) -> Result<Undone, Fault> {
-        candidate::undo(self.merging()?, &self.objects, tip, between, (&self.author, message, at.as_secs()))
+        let Merging { git, objects, .. } = self.merging()?;
+        let undone = candidate::undo(git, objects, tip, between, (&self.author, message, at.as_secs()))?;
+        if let Undone::Commit(commit) = &undone {
+            self.keep(&[commit], &[tip.clone(), between.0.clone(), between.1.clone()])?;
+        }
+        Ok(undone)
     }
 
     fn branch_update(&self, branch: &Branch, commit: &ObjectId) -> Result<Option<RefUpdate>, Fault> {

@@ -1,8 +1,9 @@
 //! A git directory for merges beside the repository's own: for objects that nobody keeps, in memory where the system
 //! has a directory there, and without attributes that only this clone has (GIT_FACTS 33).
 //!
-//! Guarantees: what is written here is not in the repository, which is the alternate of this place; the place is gone
-//! when it is dropped, and what a killed process left behind is removed by the next that needs one.
+//! Guarantees: what is written here is not in the repository, which is the alternate of this place, unless it is kept
+//! expressly; the place is gone when it is dropped, and what a killed process left behind is removed by the next that
+//! needs one.
 
 #![expect(clippy::disallowed_methods, reason = "an adapter: it makes and removes directories")]
 
@@ -10,14 +11,17 @@ use std::env;
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
 use tempfile::TempDir;
 
+use crate::domain::ObjectId;
 use crate::failpoint;
 use crate::git::Git;
-use crate::ledger::{Fault, Place};
+use crate::git::process::{self, Bounds};
+use crate::ledger::{Fault, Objects, Place};
 
 /// How the names of scratch places begin.
 const PREFIX: &str = "git-scrum-merges-";
@@ -27,6 +31,8 @@ const LOCK: &str = "lock";
 const MADE_WITHIN: Duration = Duration::from_secs(600);
 /// Where a system keeps files in memory.
 const MEMORY: &str = "/dev/shm";
+/// The most that is kept at once, in bytes: what merges bring beside what was merged.
+const PACK_BYTES_MAX: usize = 1 << 30;
 /// How much room must be there, in bytes.
 const ROOM_BYTES_MIN: u64 = 256 << 20;
 
@@ -35,8 +41,6 @@ pub(super) struct Scratch {
     /// Removed last of all.
     directory: TempDir,
     _lock: File,
-    /// Where the repository has its objects.
-    objects: PathBuf,
     /// Whether git has to take this for the repository.
     instead: bool,
 }
@@ -57,7 +61,7 @@ impl Scratch {
         let objects = objects.canonicalize().map_err(|error| failed(&error))?;
         make(directory.path(), &objects, place.hex_len()).map_err(|error| failed(&error))?;
         let instead = has_attributes(place);
-        let scratch = Scratch { directory, _lock: lock, objects, instead };
+        let scratch = Scratch { directory, _lock: lock, instead };
         if instead {
             scratch.stand_in(git, place)?;
         }
@@ -66,21 +70,34 @@ impl Scratch {
 
     /// Git that reads the repository and writes here.
     pub fn git(&self, git: &Git) -> Git {
-        self.git_with(git, &self.directory.path().join("objects"))
-    }
-
-    /// Git that reads the repository and writes there as well.
-    pub fn git_there(&self, git: &Git) -> Git {
-        self.git_with(git, &self.objects)
-    }
-
-    fn git_with(&self, git: &Git, objects: &Path) -> Git {
+        let objects = self.directory.path().join("objects");
         let git = git.clone().with_variable("GIT_OBJECT_DIRECTORY", objects.to_string_lossy());
         if !self.instead {
             return git;
         }
         let here = self.directory.path().to_string_lossy();
         git.with_variable("GIT_DIR", here.clone()).with_variable("GIT_COMMON_DIR", here)
+    }
+
+    /// Reads the repository and writes here, as git does.
+    pub fn objects(&self) -> Result<Objects, Fault> {
+        Ok(Objects::new(Rc::new(Place::open(self.directory.path())?)))
+    }
+
+    /// Keeps commits in the repository, which is that of `git`, with all that they have and `known` have not.
+    pub fn keep(&self, git: &Git, commits: &[&ObjectId], known: &[&ObjectId]) -> Result<(), Fault> {
+        let failed = |error: &dyn std::fmt::Display| Fault::io("cannot keep what was merged", error);
+        let wanted = commits.iter().map(|id| format!("{id}\n"));
+        let list: String = wanted.chain(known.iter().map(|id| format!("^{id}\n"))).collect();
+        let args = ["pack-objects", "--revs", "--stdout", "--quiet", "--window=0"];
+        let bounds = Bounds { keep_bytes_max: PACK_BYTES_MAX, ..Bounds::default() };
+        let mut command = self.git(git).command();
+        let packed = process::run(command.args(args), Some(list.as_bytes()), bounds).map_err(|error| failed(&error))?;
+        if !packed.success() {
+            return Err(failed(&crate::git::failed(&args, &packed)));
+        }
+        let args = ["-c", "core.fsync=loose-object", "unpack-objects", "-q"];
+        git.run_with(&args, Some(&packed.stdout)).map(|_| ()).map_err(|error| failed(&error))
     }
 
     /// Tells this directory what git has to know of the repository to merge in its place: how its objects are named,

@@ -173,6 +173,32 @@ fn all_are_tested_at_once_and_land_in_order() {
     yard.end("A B C", &["A", "A B", "A B C"], 0);
 }
 
+/// Candidates are built beside the repository: what nobody is asked to test is not kept in it.
+#[test]
+fn who_only_looks_leaves_nothing_in_the_repository() {
+    let mut yard = Yard::new("slots = 2\nbatch = 1\n");
+    yard.submit("A B C");
+    let objects = || yard.world.sandbox.git(&yard.clone, &["count-objects", "-v"]);
+    let before = objects();
+    for args in [&["merge-train", "--dry-run"][..], &["merge-train", "status"]] {
+        yard.world.ok(&yard.clone, args);
+        assert_eq!(objects(), before, "{args:?}");
+    }
+    yard.tick();
+    assert_eq!(yard.started, ["A", "A B"]);
+    let fsck = |yard: &Yard| yard.world.sandbox.git(&yard.clone, &["fsck", "--connectivity-only", "--no-dangling"]);
+    fsck(&yard);
+    // As if the pass had been killed before all of a candidate was kept.
+    let (commit, _) = yard.in_test.iter().find(|(_, files)| *files == "A B").expect("it is in test");
+    let tree = yard.world.sandbox.git(&yard.clone, &["rev-parse", &format!("{commit}^{{tree}}")]);
+    let (directory, file) = tree.split_at(2);
+    std::fs::remove_file(yard.clone.join(".git/objects").join(directory).join(file)).expect("it is there");
+    yard.say("pass", "A B");
+    assert_eq!(yard.hear("pass", "A"), ["land A B"]);
+    fsck(&yard);
+    yard.world.sandbox.git(&yard.clone, &["cat-file", "-e", &tree]);
+}
+
 #[test]
 fn verdicts_in_any_order_land_together_when_the_first_one_comes() {
     let mut yard = Yard::new("");

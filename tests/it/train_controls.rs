@@ -1,10 +1,12 @@
 //! What people tell the train, and what that costs: stories in which somebody freezes, promotes, approves, withdraws,
 //! reverts. They are told like those of `train.rs`, by the same yard.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use git_scrum::domain::Timestamp;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::scrum::texts;
 use crate::train::{Yard, done, reason};
@@ -25,6 +27,31 @@ fn clone_of(yard: &Yard, person: &str) -> std::path::PathBuf {
     let clone = yard.world.clone(person);
     yard.world.sandbox.git(&clone, &["config", "user.name", person]);
     clone
+}
+
+/// Each pass in which something happens is told on a line of its own; those in which nothing does are not.
+#[test]
+fn a_watched_train_tells_what_each_pass_does() {
+    let yard = Yard::new("");
+    let mut command = yard.world.command(&yard.clone, &["merge-train", "--watch", "--json"]);
+    command.env("SCRUM_TRAIN_INTERVAL", "1s").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+    let mut watcher = command.spawn().expect("the program starts");
+    let mut lines = BufReader::new(watcher.stdout.take().expect("it is piped")).lines();
+    let mut next = || -> Value {
+        let line = lines.next().expect("it goes on").expect("text");
+        serde_json::from_str::<Value>(&line).expect("one object a line")["data"].clone()
+    };
+    assert_eq!(next()["actions"], json!([]));
+    yard.submit("A");
+    let pass = next();
+    assert_eq!(pass["actions"][0]["kind"], "start-run", "{pass:#}");
+    let waits = next();
+    assert_eq!((done(&waits), waits["actions"][0]["kind"].as_str()), (vec![], Some("wait")), "{waits:#}");
+    let commit = pass["runs"][0]["commit"].as_str().expect("a commit");
+    yard.world.ok(&yard.clone, &["verdict", "pass", "--commit", commit]);
+    assert_eq!(done(&next()), ["land A"]);
+    watcher.kill().expect("it runs");
+    watcher.wait().expect("it was killed");
 }
 
 #[test]

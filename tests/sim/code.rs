@@ -65,6 +65,10 @@ impl Code for SimCode<'_> {
         Ok(self.0.world.commits.borrow_mut().merge(base, &car.commit, &format!("land {}", car.id)))
     }
 
+    fn keep(&self, _: &[&ObjectId], _: &[ObjectId]) -> Result<(), Fault> {
+        Ok(())
+    }
+
     fn file(&self, _: &ObjectId, _: &str, _: usize) -> Result<Option<Vec<u8>>, Fault> {
         Ok(None)
     }
