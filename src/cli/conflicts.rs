@@ -1,7 +1,6 @@
 //! `git scrum conflicts`
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -13,7 +12,6 @@ use crate::domain::{Branch, ObjectId, TeamName};
 use crate::engine::EngineError;
 use crate::engine::ports::{Clash, Host, Radar};
 use crate::engine::radar::{Lookout, Open, State, Sweep, Work, is_settled, open_work};
-use crate::ledger::Pace;
 use crate::record::names::{CANDIDATES, FALLBACK_PREFIX, branch_ref};
 
 /// The most paths of one collision that people are shown.
@@ -346,9 +344,6 @@ fn watch(
             Err(error) if error.may_pass() => now.talk.say(error.to_text().trim_end()),
             Err(error) => return Err(error),
         }
-        let rest = now.session.settings_of(target)?.train.interval.0.max(1);
-        // Those who watch from several hosts should not all ask at once.
-        let jitter = now.session.host.below(rest * 200);
-        now.session.host.wait(Duration::from_millis(rest * 900 + jitter));
+        now.rest(target)?;
     }
 }

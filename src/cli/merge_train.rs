@@ -1,7 +1,6 @@
 //! `git scrum merge-train`
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
@@ -16,7 +15,6 @@ use crate::domain::train::Freeze;
 use crate::domain::{Branch, Car, CarId, Command, Outcome, Priority, Refusal, Train};
 use crate::engine::ports::{Code, Radar};
 use crate::engine::{EngineError, Outlook, Pass, PassEvent, PassReport, PassSettings};
-use crate::ledger::Pace;
 use crate::session::Session;
 
 /// Land what is in the train: one pass, or one after another
@@ -352,9 +350,6 @@ fn watch(context: &Context, target: &Branch) -> Result<Reply, CliError> {
             Err(error) => return Err(error),
         }
         now.session.delivered();
-        let rest = now.session.settings_of(target)?.train.interval.0.max(1);
-        // Passes of several hosts should not fall together.
-        let jitter = now.session.host.below(rest * 200);
-        now.session.host.wait(Duration::from_millis(rest * 900 + jitter));
+        now.rest(target)?;
     }
 }

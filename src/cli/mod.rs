@@ -34,6 +34,8 @@ mod verdict;
 mod view;
 mod worktree;
 
+use std::time::Duration;
+
 use clap::error::ErrorKind;
 use clap::{Parser, Subcommand};
 
@@ -42,7 +44,7 @@ use crate::domain::{Beats, Branch, Command, Grant, Outcome};
 use crate::engine::doctor::{furthest_ahead, written_lately};
 use crate::engine::ports::Host;
 use crate::engine::{EngineError, latest};
-use crate::ledger::{Fault, GitStore, Store};
+use crate::ledger::{Fault, GitStore, Pace, Store};
 use crate::record::LedgerBoard;
 use crate::session::{BoardEngine, Session, Start};
 use errors::CliError;
@@ -242,6 +244,15 @@ impl Context {
         let Some(what) = self.session.why_not_land_on(target)? else { return Ok(()) };
         let hint = "git scrum submit --target BRANCH";
         Err(CliError::new(errors::exit::FORBIDDEN, "forbidden-target", what, hint).with("target", target.as_str()))
+    }
+
+    /// Waits until it is time to look again.
+    fn rest(&self, target: &Branch) -> Result<(), CliError> {
+        let secs = self.session.settings_of(target)?.train.interval.0.max(1);
+        // Those who watch from several hosts should not all ask at once.
+        let jitter = self.session.host.below(secs * 200);
+        self.session.host.wait(Duration::from_millis(secs * 900 + jitter));
+        Ok(())
     }
 
     fn board(&self) -> Result<BoardEngine<'_>, CliError> {

@@ -490,8 +490,7 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
 
     /// Keeps candidates in the repository: others are to see them.
     pub(super) fn keep(&self, commits: &[&ObjectId], now: &Now<'_>) -> Result<(), EngineError> {
-        let cars = now.cars.iter().filter(|car| now.seen.heads.contains_key(&car.id)).map(|car| car.commit.clone());
-        let known: Vec<ObjectId> = cars.chain([now.seen.base.clone()]).collect();
+        let known: Vec<ObjectId> = now.cars.iter().map(|car| &car.commit).chain([&now.seen.base]).cloned().collect();
         Ok(self.code.keep(commits, &known)?)
     }
 

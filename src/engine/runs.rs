@@ -241,16 +241,12 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         now: &Now<'_>,
         account: &mut Account<'_>,
     ) -> Result<(), EngineError> {
-        let is_start = |action: &&&Action| matches!(action, Action::StartRun { .. });
-        let first = actions.iter().find(is_start).copied();
-        let of_others = actions.iter().filter(|action| !is_start(action)).copied();
-        let actions: Vec<&Action> = of_others.chain(first).collect();
-        let mut start = self.runs_of(&actions, now);
-        let run = start.pop().expect("BUG: a run is started here");
+        let run = self.runs_of(actions, now).into_iter().next().expect("BUG: a run is started here");
         self.keep(&[&run.commit], now)?;
         if self.settings.checks.is_empty() {
             // That takes no time: nobody needs to know of it.
-            let start = first.expect("BUG: a run is started here");
+            let is_start = |action: &&&Action| matches!(action, Action::StartRun { .. });
+            let start = *actions.iter().find(is_start).expect("BUG: a run is started here");
             account.tell(PassEvent::Doing(start.clone()));
             account.done.push(start.clone());
             return self.test(&run, account);
@@ -258,19 +254,11 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
         let target = &self.settings.target;
         let test = self.checks.begin(target, &run.commit)?;
         // It is recorded before it begins, so that nobody else runs the same check meanwhile.
-        let begun = self.record_runs(vec![run.clone()], &actions, batches, now, account)?;
-        let mut done = Ok(());
-        if begun.contains(&run.commit) {
-            done = self.test(&run, account);
-            if done.is_err() {
-                let (target, lost) = (target.clone(), vec![run]);
-                let (start, cancel, batches, check) = (Vec::new(), Vec::new(), None, None);
-                let give_up = Command::ChangeRuns { target, start, cancel, lost, batches, check, kept_since: None };
-                if self.engine.run(give_up, &How::default()).is_err() {
-                    // It stays where it is recorded: the next pass of this clone finds that it was left.
-                    return done;
-                }
-            }
+        let begun = self.record_runs(vec![run.clone()], actions, batches, now, account)?;
+        let done = if begun.contains(&run.commit) { self.test(&run, account) } else { Ok(()) };
+        if done.is_err() && self.rearrange(vec![run], None).is_err() {
+            // It stays where it is recorded: the next pass of this clone finds that it was left.
+            return done;
         }
         self.checks.end(test);
         done
@@ -321,10 +309,13 @@ impl<S: Store, H: Host, J: Journal, C: Code, K: Checks> Pass<'_, S, H, J, C, K> 
 
     /// Notes which cars are tested together from now on.
     pub(super) fn regroup(&self, batches: Vec<Batch>) -> Result<(), EngineError> {
-        let (target, batches) = (self.settings.target.clone(), Some(batches));
-        let (start, cancel) = (Vec::new(), Vec::new());
-        let command =
-            Command::ChangeRuns { target, start, cancel, lost: Vec::new(), batches, check: None, kept_since: None };
+        self.rearrange(Vec::new(), Some(batches))
+    }
+
+    /// Records that nobody carries on some runs, or which cars are tested together, and starts nothing.
+    fn rearrange(&self, lost: Vec<Run>, batches: Option<Vec<Batch>>) -> Result<(), EngineError> {
+        let (target, start, cancel) = (self.settings.target.clone(), Vec::new(), Vec::new());
+        let command = Command::ChangeRuns { target, start, cancel, lost, batches, check: None, kept_since: None };
         self.engine.run(command, &How::default()).map(|_| ())
     }
 

@@ -4,9 +4,7 @@ mod fuzz;
 mod nearby;
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -388,18 +386,8 @@ fn paths_that_would_change_a_terminal_are_escaped_and_long_lists_are_cut() {
 #[test]
 fn a_watcher_is_told_of_every_change() {
     let (world, repo) = alone(&[("a", "readme", "a\n"), ("b", "b", "b\n")]);
-    let mut command = world.command(&repo, &["conflicts", "a", "b", "--watch", "--json"]);
-    let mut child = command
-        .env("SCRUM_TRAIN_INTERVAL", "1s")
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
-    let mut next = || -> Value {
-        let line = lines.next().expect("it goes on").expect("text");
-        serde_json::from_str::<Value>(&line).expect("one object a line")["data"].clone()
-    };
+    let mut watcher = world.watch(&repo, &["conflicts", "a", "b"]);
+    let mut next = || watcher.next();
     assert_eq!(next()["pairs"], json!([]));
     world.sandbox.git(&repo, &["checkout", "-q", "b"]);
     world.commit(&repo, "readme", "b\n");
@@ -414,8 +402,6 @@ fn a_watcher_is_told_of_every_change() {
     let told = next();
     let expected = json!({ "new": [], "over": collision, "gone": ["b"], "back": [] });
     assert_eq!((&told["changes"], &told["pairs"]), (&expected, &json!([])));
-    child.kill().expect("it runs");
-    child.wait().expect("it was killed");
 }
 
 #[test]

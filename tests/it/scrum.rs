@@ -1,7 +1,8 @@
 //! Drives the built program as users and agents do: in clones of a repository, as separate processes.
 
+use std::io::{BufRead, BufReader, Lines};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 
 use serde_json::Value;
 
@@ -137,6 +138,15 @@ impl World {
         command.spawn().expect("the program starts")
     }
 
+    /// Starts a verb that watches something, and looks every second.
+    pub fn watch(&self, dir: &Path, args: &[&str]) -> Watcher {
+        let mut command = self.command(dir, &[args, &["--watch", "--json"]].concat());
+        command.env("SCRUM_TRAIN_INTERVAL", "1s").stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the program starts");
+        let lines = BufReader::new(child.stdout.take().expect("it is piped")).lines();
+        Watcher { child, lines }
+    }
+
     /// A clone in which the board has been created.
     pub fn clone_with_board(&self, name: &str) -> PathBuf {
         let clone = self.clone(name);
@@ -161,9 +171,38 @@ impl World {
     }
 }
 
+/// A program that goes on telling what it sees.
+pub struct Watcher {
+    child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Watcher {
+    /// The `data` of what it tells next.
+    pub fn next(&mut self) -> Value {
+        let line = self.lines.next().expect("it goes on").expect("text");
+        serde_json::from_str::<Value>(&line).expect("one object a line")["data"].clone()
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
 /// Runs a command to its end.
 pub fn answer(command: &mut Command) -> Answer {
-    let output = command.stdin(Stdio::null()).output().expect("the program starts");
+    told(command.stdin(Stdio::null()).output().expect("the program starts"))
+}
+
+/// What a program that was started has answered when it ends.
+pub fn ended(started: Child) -> Answer {
+    told(started.wait_with_output().expect("it was started"))
+}
+
+fn told(output: Output) -> Answer {
     Answer {
         exit: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),

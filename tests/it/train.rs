@@ -10,7 +10,7 @@ use std::path::PathBuf;
 
 use serde_json::Value;
 
-use crate::scrum::{World, texts};
+use crate::scrum::{World, ended, texts};
 use crate::support::RemoteKind;
 
 pub const EXTERNAL: &str = "[train]\nci = \"external\"\n";
@@ -602,8 +602,7 @@ fn many_passes_at_once_ask_for_a_test_once() {
     let passes: Vec<_> = clones.iter().map(|clone| yard.world.start(clone, &["merge-train"])).collect();
     let mut starts = 0;
     for pass in passes {
-        let output = pass.wait_with_output().expect("it ends");
-        let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        let answer = ended(pass).json();
         let actions = answer["data"]["actions"].as_array().unwrap_or_else(|| panic!("{answer:#}")).clone();
         starts += actions.iter().filter(|action| action["kind"] == "start-run").count();
     }

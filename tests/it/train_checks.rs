@@ -10,7 +10,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use serde_json::Value;
 
-use crate::scrum::World;
+use crate::scrum::{World, ended};
 use crate::support::RemoteKind;
 use crate::train::{Yard, done, reason};
 
@@ -256,15 +256,12 @@ fn many_passes_at_once_run_a_check_of_their_own_once() {
     let others: Vec<PathBuf> = (0..9).map(|nth| world.clone(&format!("host{nth}"))).chain([clone]).collect();
     let passes: Vec<_> = others.iter().map(|clone| world.start(clone, &["merge-train"])).collect();
     for pass in passes {
-        let output = pass.wait_with_output().expect("it ends");
-        let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-        let why = reason(&answer["data"], "A");
-        assert!(output.status.success() && why.ends_with("is being tested"), "{answer:#}");
+        let waits = ended(pass).data();
+        assert!(reason(&waits, "A").ends_with("is being tested"), "{waits:#}");
     }
     fs::write(&go, "go\n").expect("it waits");
-    let output = tests.wait_with_output().expect("it ends");
-    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!((done(&answer["data"]), runs(&world)), (vec!["land A".to_owned()], 1), "{answer:#}");
+    let pass = ended(tests).data();
+    assert_eq!((done(&pass), runs(&world)), (vec!["land A".to_owned()], 1), "{pass:#}");
 }
 
 /// The same clone knows that its process is gone. Others wait as long as the check may take, and a while more.
@@ -296,9 +293,8 @@ fn a_check_that_a_killed_pass_has_left_is_run_again() {
         world.command(&other, &["merge-train", "--json"]).env("SCRUM_NOW", at(670)).stdout(Stdio::piped()).spawn();
     fs::read(&begun).expect("it begins");
     fs::write(&go, "go\n").expect("it waits");
-    let output = taken_over.expect("the program starts").wait_with_output().expect("it ends");
-    let answer: Value = serde_json::from_slice(&output.stdout).expect("JSON");
-    assert_eq!((done(&answer["data"]), runs(&world)), (vec!["land A".to_owned()], 3), "{answer:#}");
+    let pass = ended(taken_over.expect("the program starts")).data();
+    assert_eq!((done(&pass), runs(&world)), (vec!["land A".to_owned()], 3), "{pass:#}");
 }
 
 /// Whoever ends a pass ends the check that it runs, though that is in a group of its own; or else nobody would keep its

@@ -1,8 +1,6 @@
 //! What people tell the train, and what that costs: stories in which somebody freezes, promotes, approves, withdraws,
 //! reverts. They are told like those of `train.rs`, by the same yard.
 
-use std::io::{BufRead, BufReader};
-use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use git_scrum::domain::Timestamp;
@@ -33,14 +31,8 @@ fn clone_of(yard: &Yard, person: &str) -> std::path::PathBuf {
 #[test]
 fn a_watched_train_tells_what_each_pass_does() {
     let yard = Yard::new("");
-    let mut command = yard.world.command(&yard.clone, &["merge-train", "--watch", "--json"]);
-    command.env("SCRUM_TRAIN_INTERVAL", "1s").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    let mut watcher = command.spawn().expect("the program starts");
-    let mut lines = BufReader::new(watcher.stdout.take().expect("it is piped")).lines();
-    let mut next = || -> Value {
-        let line = lines.next().expect("it goes on").expect("text");
-        serde_json::from_str::<Value>(&line).expect("one object a line")["data"].clone()
-    };
+    let mut watcher = yard.world.watch(&yard.clone, &["merge-train"]);
+    let mut next = || watcher.next();
     assert_eq!(next()["actions"], json!([]));
     yard.submit("A");
     let pass = next();
@@ -50,8 +42,6 @@ fn a_watched_train_tells_what_each_pass_does() {
     let commit = pass["runs"][0]["commit"].as_str().expect("a commit");
     yard.world.ok(&yard.clone, &["verdict", "pass", "--commit", commit]);
     assert_eq!(done(&next()), ["land A"]);
-    watcher.kill().expect("it runs");
-    watcher.wait().expect("it was killed");
 }
 
 #[test]

@@ -2,9 +2,9 @@
 //!
 //! The board's operations are gone through in order, with the runs that are under way and the trees that are known. One
 //! candidate for each state: whoever builds the same cars on the same target builds the same commit. One run for each
-//! candidate: none is begun that is under way, or whose tree is known; but a car alone is tested once more for what it was
-//! found to be with others. One end for each car: it lands or it leaves. The
-//! target moves as the board says and only so, forward, to trees that had passed.
+//! candidate: none is begun that is under way, or whose tree is known; but a car alone is tested once more for what it
+//! was found to be with others. One end for each car: it lands or it leaves. The target moves as the board says and only so,
+//! forward, to trees that had passed.
 
 use std::collections::{BTreeMap, BTreeSet};
 
